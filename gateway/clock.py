@@ -1,0 +1,156 @@
+"""Now, UTC, and waiting until a moment; how far UTC can be trusted.
+
+The only place that asks the machine what time it is. Two times are kept apart: monotonic
+microseconds for every deadline, UTC only to stamp.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol
+
+from gateway.core.model import Stamp
+
+# Sleeping in epoll is rounded up to a millisecond, which would add half of one to every alarm.
+# The last stretch before a deadline is therefore waited out by going round the loop.
+_COARSE_US = 1_500
+
+
+class Timer(Protocol):
+    """A pending call that can be called off."""
+
+    def cancel(self) -> None:
+        """Call it off; harmless when it has already run."""
+
+
+class Clock(Protocol):
+    """The seam for time: the machine's, or a simulation's."""
+
+    def now_us(self) -> int:
+        """Monotonic microseconds since some fixed moment of this boot."""
+
+    def stamp(self, at_us: int) -> Stamp:
+        """How the moment `at_us` (not in the future) is written into an event."""
+
+    def call_at(self, at_us: int, callback: Callable[[], None], *, relaxed: bool = False) -> Timer:
+        """Run `callback` on the running loop at `at_us`, never earlier.
+
+        At most 0.2 ms later on an idle loop; `relaxed` gives up a few milliseconds to save power.
+        """
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait; accuracy of a few milliseconds."""
+
+
+class _Timex(ctypes.Structure):
+    """struct timex of adjtimex(2), as far as `tai`; the padding makes it long enough."""
+
+    _fields_ = [
+        ("modes", ctypes.c_uint),
+        ("offset", ctypes.c_long),
+        ("freq", ctypes.c_long),
+        ("maxerror", ctypes.c_long),
+        ("esterror", ctypes.c_long),
+        ("status", ctypes.c_int),
+        ("padding", ctypes.c_char * 256),
+    ]
+
+
+_STA_UNSYNC = 0x0040
+_TIME_ERROR = 5
+
+
+class _SpinTimer:
+    """Waits coarsely on the loop's timer, then goes round the loop until the moment has come."""
+
+    __slots__ = ("_at_us", "_callback", "_handle", "_loop")
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, at_us: int, callback: Callable[[], None]
+    ) -> None:
+        self._loop = loop
+        self._at_us = at_us
+        self._callback = callback
+        coarse_us = at_us - _COARSE_US
+        if coarse_us > time.monotonic_ns() // 1_000:
+            self._handle: asyncio.Handle = loop.call_at(coarse_us / 1e6, self._spin)
+        else:
+            self._handle = loop.call_soon(self._spin)
+
+    def _spin(self) -> None:
+        if time.monotonic_ns() // 1_000 >= self._at_us:
+            self._callback()
+        else:
+            self._handle = self._loop.call_soon(self._spin)
+
+    def cancel(self) -> None:
+        self._handle.cancel()
+
+
+class SystemClock:
+    """The machine's clocks: CLOCK_MONOTONIC for now, CLOCK_BOOTTIME and UTC for stamps."""
+
+    def __init__(self) -> None:
+        """Read the boot id once; raises OSError where there is none (not Linux)."""
+        boot_id = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii")
+        self._boot = boot_id[:8]
+        self._libc = ctypes.CDLL(None, use_errno=True)
+
+    def now_us(self) -> int:
+        return time.monotonic_ns() // 1_000
+
+    def stamp(self, at_us: int) -> Stamp:
+        age_ms = max(0, self.now_us() - at_us) // 1_000
+        synchronised, error_ms = self._trust()
+        return Stamp(
+            utc_ms=time.time_ns() // 1_000_000 - age_ms,
+            synchronised=synchronised,
+            error_ms=error_ms,
+            boot=self._boot,
+            monotonic_ms=time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1_000_000 - age_ms,
+        )
+
+    def call_at(self, at_us: int, callback: Callable[[], None], *, relaxed: bool = False) -> Timer:
+        loop = asyncio.get_running_loop()
+        if relaxed:
+            return loop.call_at(at_us / 1e6, callback)
+        return _SpinTimer(loop, at_us, callback)
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+
+    def _trust(self) -> tuple[bool, int | None]:
+        """What adjtimex(2) says: is UTC disciplined, and by how much may it be wrong."""
+        timex = _Timex()
+        state = self._libc.adjtimex(ctypes.byref(timex))
+        if state < 0 or state == _TIME_ERROR or timex.status & _STA_UNSYNC:
+            return False, None
+        return True, int(timex.maxerror) // 1_000
+
+
+class Bell:
+    """Wakes one waiter at a moment, or earlier when it is rung. Rings are never lost."""
+
+    __slots__ = ("_clock", "_event")
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._event = asyncio.Event()
+
+    def ring(self) -> None:
+        """Wake the waiter now, or as soon as it waits."""
+        self._event.set()
+
+    async def wait_until(self, at_us: int | None) -> None:
+        """Return at `at_us` (None: never by itself), or at once when rung since the last return."""
+        timer = None if at_us is None else self._clock.call_at(at_us, self.ring, relaxed=True)
+        try:
+            await self._event.wait()
+        finally:
+            if timer is not None:
+                timer.cancel()
+            self._event.clear()
