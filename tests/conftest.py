@@ -1,0 +1,35 @@
+"""Fixtures every test may want: certificates and real brokers on loopback."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from simulators.brokers import Mosquitto, Nats
+from simulators.pki import Pki
+
+GATEWAY = "gw-1"
+CENTRES = ("security", "case")
+
+
+@pytest.fixture(scope="session")
+def pki(tmp_path_factory: pytest.TempPathFactory) -> Pki:
+    """An authority with certificates for one gateway, two centres and a stranger."""
+    return Pki(tmp_path_factory.mktemp("pki"), clients=(GATEWAY, *CENTRES, "stranger"))
+
+
+@pytest.fixture
+def mosquitto(tmp_path: Path, pki: Pki) -> Iterator[Mosquitto]:
+    """A running mosquitto that demands client certificates."""
+    directory = tmp_path / "mosquitto"
+    with Mosquitto(directory, pki, gateways=(GATEWAY,), centres=CENTRES) as broker:
+        yield broker
+
+
+@pytest.fixture
+def nats(tmp_path: Path, pki: Pki) -> Iterator[Nats]:
+    """A running nats-server that demands client certificates."""
+    with Nats(tmp_path / "nats", pki, gateways=(GATEWAY,), centres=CENTRES) as broker:
+        yield broker

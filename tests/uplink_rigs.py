@@ -1,0 +1,265 @@
+"""What the uplink tests stand on: a clock that is moved by hand, a wire that can be cut, and rigs.
+
+A Rig is one way to connect a gateway and a centre: over a real broker, or in process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import heapq
+import random
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from gateway.clock import SystemClock
+from gateway.core.model import Stamp, UplinkSpec
+from gateway.uplink import Ack, Connection, Connector, PahoConnector, Will
+from simulators.brokers import HOST, Broker, Mosquitto, Nats
+from simulators.pki import Pki
+from simulators.wire import WireBroker
+
+GATEWAY = "gw-1"
+BASE = f"qorgan/v1/{GATEWAY}"
+ALARM = f"{BASE}/security/alarm"
+RECEIPTS = f"{BASE}/security/receipts"
+PRESENCE = f"{BASE}/presence"
+WILL = Will(PRESENCE, b"lost")
+BIRTH = Will(PRESENCE, b"here")
+GOODBYE = Will(PRESENCE, b"gone")
+CENTRE_HEARS = ("qorgan/v1/+/security/alarm", "qorgan/v1/+/presence")
+RIGS = ("mosquitto-5", "mosquitto-3.1.1", "nats-3.1.1", "wire-5", "wire-3.1.1")
+
+
+async def until(condition: Callable[[], object], *, within_s: float = 5.0) -> None:
+    """Wait until the condition holds; AssertionError when it does not within the time."""
+    deadline = time.monotonic() + within_s
+    while not condition():
+        assert time.monotonic() < deadline, "the condition did not come true in time"
+        await asyncio.sleep(0.002)
+
+
+def unheard(_topic: str, _payload: bytes, _retained: bool) -> None:  # noqa: FBT001 - OnMessage's shape
+    """For connections that are not listened to."""
+
+
+@dataclass
+class Acks:
+    """Collects the answers to publishes."""
+
+    got: list[tuple[Ack, str]] = field(default_factory=list)
+
+    def __call__(self, ack: Ack, why: str) -> None:
+        self.got.append((ack, why))
+
+    @property
+    def words(self) -> list[Ack]:
+        """The outcomes without the reasons."""
+        return [ack for ack, _ in self.got]
+
+
+@dataclass
+class Ear:
+    """Collects messages."""
+
+    heard: list[tuple[str, bytes, bool]] = field(default_factory=list)
+
+    def __call__(self, topic: str, payload: bytes, retained: bool) -> None:  # noqa: FBT001 - OnMessage's shape
+        self.heard.append((topic, payload, retained))
+
+    def payloads(self, topic: str) -> list[bytes]:
+        """What came on that topic, in order."""
+        return [payload for heard, payload, _ in self.heard if heard == topic]
+
+
+class FakeTimer:
+    """A pending call of a FakeClock."""
+
+    def __init__(self, callback: Callable[[], None]) -> None:
+        self.callback: Callable[[], None] | None = callback
+
+    def cancel(self) -> None:
+        self.callback = None
+
+
+class FakeClock:
+    """Time that moves only in `advance`."""
+
+    def __init__(self) -> None:
+        self._now_us = 1_000_000
+        self._heap: list[tuple[int, int, FakeTimer]] = []
+        self._count = 0
+
+    def now_us(self) -> int:
+        return self._now_us
+
+    def stamp(self, at_us: int) -> Stamp:
+        return Stamp(at_us // 1_000, True, 0, "00000000", at_us // 1_000)
+
+    def call_at(
+        self, at_us: int, callback: Callable[[], None], *, relaxed: bool = False
+    ) -> FakeTimer:
+        del relaxed
+        timer = FakeTimer(callback)
+        self._count += 1
+        heapq.heappush(self._heap, (at_us, self._count, timer))
+        return timer
+
+    async def sleep(self, seconds: float) -> None:
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+        def wake() -> None:
+            if not future.done():
+                future.set_result(None)
+
+        self.call_at(self._now_us + int(seconds * 1e6), wake)
+        await future
+
+    async def advance(self, seconds: float) -> None:
+        """Run everything due in the next `seconds`, each at its own moment."""
+        end_us = self._now_us + int(seconds * 1e6)
+        await settled()
+        while self._heap and self._heap[0][0] <= end_us:
+            at_us, _, timer = heapq.heappop(self._heap)
+            self._now_us = max(self._now_us, at_us)
+            if timer.callback is not None:
+                timer.callback()
+                await settled()
+        self._now_us = end_us
+        await settled()
+
+
+async def settled() -> None:
+    """Let everything that is ready run."""
+    for _ in range(12):
+        await asyncio.sleep(0)
+
+
+class Relay:
+    """A TCP relay in front of a broker, so that a test can break the path between the two."""
+
+    def __init__(self, to_port: int) -> None:
+        self._to_port = to_port
+        self._server: asyncio.Server | None = None
+        self._writers: list[asyncio.StreamWriter] = []
+        self._tasks: list[asyncio.Task[None]] = []
+        self.port = 0
+
+    async def open(self) -> None:
+        self._server = await asyncio.start_server(self._serve, HOST, 0)
+        self.port = self._server.sockets[0].getsockname()[1]
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._writers.append(writer)
+        try:
+            far_reader, far_writer = await asyncio.open_connection(HOST, self._to_port)
+        except OSError:
+            writer.close()
+            return
+        self._writers.append(far_writer)
+        self._tasks += [
+            asyncio.create_task(_pump(reader, far_writer)),
+            asyncio.create_task(_pump(far_reader, writer)),
+        ]
+
+    def cut(self) -> None:
+        """Reset every connection, towards both sides."""
+        for writer in self._writers:
+            writer.transport.abort()
+        self._writers.clear()
+
+    async def close(self) -> None:
+        self.cut()
+        if self._server is not None:
+            self._server.close()
+        for task in self._tasks:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+
+
+async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    with contextlib.suppress(ConnectionError):
+        while data := await reader.read(65536):
+            writer.write(data)
+            await writer.drain()
+    writer.close()
+
+
+@dataclass
+class Rig:
+    """A gateway's and a centre's way to one broker, and the faults of that way."""
+
+    connector: Connector
+    spec: UplinkSpec
+    centre_spec: UplinkSpec
+    cut: Callable[[], None]
+    kill: Callable[[], None]
+
+    async def gateway(
+        self, ear: Ear | None = None, *, subscriptions: tuple[str, ...] = (RECEIPTS,)
+    ) -> Connection:
+        """The gateway's connection."""
+        return await self.connector.connect(
+            self.spec,
+            client_id=GATEWAY,
+            will=WILL,
+            subscriptions=subscriptions,
+            on_message=ear or unheard,
+        )
+
+    async def centre(self, ear: Ear | None = None) -> Connection:
+        """The security centre's connection: hears alarms and presence."""
+        return await self.connector.connect(
+            self.centre_spec,
+            client_id="security",
+            will=Will("qorgan/v1/centre/security/receipts", b""),
+            subscriptions=CENTRE_HEARS,
+            on_message=ear or unheard,
+        )
+
+
+def spec_for(broker: Broker, user: str, mqtt: str, *, port: int | None = None) -> UplinkSpec:
+    """How that user reaches that broker with its certificate."""
+    assert broker.pki is not None
+    return UplinkSpec(
+        id="campus",
+        host=HOST,
+        port=port or broker.port,
+        mqtt=mqtt,
+        ca=str(broker.pki.ca),
+        certificate=str(broker.pki.client(user)),
+    )
+
+
+@contextlib.asynccontextmanager
+async def rig(kind: str, directory: Path, pki: Pki) -> AsyncIterator[Rig]:
+    """One of RIGS, running."""
+    name, _, mqtt = kind.partition("-")
+    if name == "wire":
+        wire = WireBroker(clock=SystemClock(), random=random.Random(7))
+        spec = UplinkSpec(id="campus", host="wire", port=1, mqtt=mqtt)
+        yield Rig(wire, spec, spec, cut=lambda: wire.cut(GATEWAY), kill=wire.down)
+        return
+    kinds: dict[str, type[Broker]] = {"mosquitto": Mosquitto, "nats": Nats}
+    with kinds[name](directory / name, pki, gateways=(GATEWAY,)) as broker:
+        relay = Relay(broker.port)
+        await relay.open()
+        try:
+            yield Rig(
+                PahoConnector(),
+                spec_for(broker, GATEWAY, mqtt, port=relay.port),
+                spec_for(broker, "security", mqtt),
+                cut=relay.cut,
+                kill=broker.kill,
+            )
+        finally:
+            await relay.close()
+
+
+def run(scenario: Coroutine[Any, Any, None]) -> None:
+    """Run one scenario on a fresh loop, bounded."""
+    asyncio.run(asyncio.wait_for(scenario, 60))
