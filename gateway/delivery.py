@@ -1,0 +1,387 @@
+"""What is owed goes out, and what comes back settles it: uplinks, outboxes, paths and receipts.
+
+A new alarm is published from the very call that releases it, on every connected uplink of its
+route. Everything else goes through one lane per uplink, which reads owed messages from the ledger.
+Routes never wait for each other, and alarms never wait for the log.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Iterable, Sequence
+from functools import partial
+from typing import Protocol
+
+from gateway.clock import Bell
+from gateway.core.jws import SigningKey, TokenRefused, TokenType, seal
+from gateway.core.message import Heartbeat, heartbeat_payload
+from gateway.core.model import (
+    AlarmWord,
+    Fact,
+    Message,
+    Premises,
+    Receipt,
+    Receipts,
+    Route,
+    Stream,
+    UplinkSpec,
+)
+from gateway.core.outbox import Outbox, Overdue, Ref
+from gateway.core.paths import Path
+from gateway.core.trust import Trust
+from gateway.entry import Identity, LedgerError
+from gateway.link import Ack, Will
+from gateway.seams import Seams, Seldom
+from gateway.uplink import Uplink
+from gateway.writer import Writer
+
+TOPIC = "qorgan/v1"
+IN_FLIGHT_MAX = 40
+"""Backlog an uplink may have unacknowledged. Brokers take 20 to 100 at once (mosquitto's Receive
+Maximum is 20); what is more waits in line, and a new alarm would wait behind it."""
+IN_FLIGHT_LOG_MAX = 20
+RECENT_MAX = 1_000
+"""Tokens kept in memory, about a megabyte: what is offered soon after it was sealed."""
+READ_WITHIN_S = 1.0
+"""A lane waits no longer for owed messages: a disk that hangs must not hold back what is new."""
+
+
+class Listener(Protocol):
+    """What the daemon does with what comes back."""
+
+    def head(self, route: str, stream: Stream) -> int:
+        """The last number given in a stream."""
+
+    def open_alarms(self) -> Sequence[str]:
+        """Ids of the open alarms, oldest first."""
+
+    def received(self, route: Route, alarm: str) -> None:
+        """A route holds an alarm."""
+
+    def word(self, route: Route, word: AlarmWord) -> None:
+        """A route that may speak for people has said something of an alarm."""
+
+    def overdue(self, route: Route, overdue: Overdue) -> None:
+        """Nobody has answered for an alarm in time."""
+
+    def tell(self, facts: Iterable[Fact]) -> None:
+        """Something of our own is broken, or whole again."""
+
+
+class Delivery:
+    """All routes over all uplinks."""
+
+    def __init__(
+        self,
+        premises: Premises,
+        seams: Seams,
+        *,
+        identity: Identity,
+        signer: SigningKey,
+        writer: Writer,
+        listener: Listener,
+    ) -> None:
+        self._premises = premises
+        self._seams = seams
+        self._clock = seams.clock
+        self._identity = identity
+        self._signer = signer
+        self._writer = writer
+        self._listener = listener
+        self._routes = {route.id: route for route in premises.routes}
+        self._trust = Trust(
+            premises.routes,
+            gateway=premises.gateway,
+            ledger=identity.ledger,
+            epoch=identity.epoch,
+            start=identity.start,
+        )
+        self.outboxes = {route.id: Outbox(route) for route in premises.routes}
+        now_us = self._clock.now_us()
+        self._paths = {
+            (route.id, spec.id): Path(
+                route.id, spec.id, heartbeat_ms=spec.heartbeat_ms, now_us=now_us
+            )
+            for route in premises.routes
+            for spec in premises.uplinks
+            if spec.id in route.via
+        }
+        self._uplinks = {spec.id: self._uplink(spec) for spec in premises.uplinks}
+        self._bells = {spec.id: Bell(self._clock) for spec in premises.uplinks}
+        self._recent: OrderedDict[Ref, bytes] = OrderedDict()
+        self._seldom = Seldom(seams.log, seams.clock)
+
+    def _uplink(self, spec: UplinkSpec) -> Uplink:
+        me = self._premises.gateway
+        presence = f"{TOPIC}/{me}/presence"
+        gone = Will(presence, b'{"present":false}')
+        here = Will(presence, f'{{"present":true,"start":"{self._identity.start}"}}'.encode())
+        down = [
+            f"{TOPIC}/{me}/{route.id}/receipts"
+            for route in self._premises.routes
+            if spec.id in route.via
+        ]
+        return Uplink(
+            spec,
+            self._seams.connector,
+            client_id=me,
+            will=gone,
+            birth=here,
+            goodbye=gone,
+            subscriptions=down,
+            clock=self._clock,
+            random=self._seams.random,
+            on_up=self._on_up,
+            on_down=self._on_down,
+            on_message=self._on_message,
+            urgent=self._urgent,
+            log=self._seams.log,
+        )
+
+    def _urgent(self) -> bool:
+        return any(outbox.urgent for outbox in self.outboxes.values())
+
+    # --- out -------------------------------------------------------------------------------------
+
+    def release(self, messages: Sequence[Message]) -> None:
+        """New messages may go: alarms leave now, on every connected uplink of their route."""
+        now_us = self._clock.now_us()
+        for message in messages:
+            ref = Ref(message.key, message.sequence)
+            self._keep(ref, message.token)
+            route = self._routes[message.key.route]
+            for uplink_id in self.outboxes[route.id].owe(message, now_us):
+                self._publish(uplink_id, ref, message.token)
+            for uplink_id in route.via:
+                if message.key.stream is Stream.ALARM:
+                    self._uplinks[uplink_id].hurry()
+                self._bells[uplink_id].ring()
+
+    def _publish(self, uplink_id: str, ref: Ref, token: bytes) -> None:
+        topic = f"{TOPIC}/{self._premises.gateway}/{ref.key.route}/{ref.key.stream.value}"
+
+        def acked(ack: Ack, why: str) -> None:
+            self._acked(uplink_id, ref, ack, why)
+
+        self._uplinks[uplink_id].publish(topic, token, qos=1, on_ack=acked)
+
+    def _acked(self, uplink_id: str, ref: Ref, ack: Ack, why: str) -> None:
+        """PUBACK says only that the broker has the bytes; a refusal says that nobody will."""
+        route = self._routes[ref.key.route]
+        self._bells[uplink_id].ring()
+        if ack is Ack.ACCEPTED:
+            if route.receipts is Receipts.PUBACK:
+                whole = Receipt(
+                    self._premises.gateway, ref.key, 0, also=((ref.sequence, ref.sequence),)
+                )
+                self._settle(route, whole)
+        elif ack is not Ack.LOST:
+            path = self._paths[route.id, uplink_id]
+            now_us = self._clock.now_us()
+            self._listener.tell(path.refused(why, now_us, nobody=ack is Ack.NOBODY))
+
+    async def run(self) -> None:
+        """Keep every uplink up and every lane moving, until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            for uplink_id, uplink in self._uplinks.items():
+                tasks.create_task(uplink.run(), name=f"uplink {uplink_id}")
+                tasks.create_task(self._lane(uplink_id), name=f"lane {uplink_id}")
+
+    async def stop(self) -> None:
+        """Say goodbye on every uplink; bounded, never raises."""
+        for uplink in self._uplinks.values():
+            await uplink.stop()
+
+    async def _lane(self, uplink_id: str) -> None:
+        """Offer what is owed on one uplink, whenever there may be something new to offer."""
+        bell, uplink = self._bells[uplink_id], self._uplinks[uplink_id]
+        routes = [route for route in self._premises.routes if uplink_id in route.via]
+        while True:
+            due = [self.outboxes[route.id].offer_due(uplink_id) for route in routes]
+            await bell.wait_until(min((at for at in due if at is not None), default=None))
+            moved = True
+            while moved and uplink.connected:
+                moved = False
+                for route in routes:
+                    refs = self._take(route, uplink)
+                    moved = moved or bool(refs)
+                    await self._offer(uplink_id, refs)
+
+    def _take(self, route: Route, uplink: Uplink) -> list[Ref]:
+        free = IN_FLIGHT_MAX - uplink.unacknowledged
+        log = self._carrier(route) == uplink.spec.id and uplink.unacknowledged < IN_FLIGHT_LOG_MAX
+        outbox = self.outboxes[route.id]
+        return outbox.take(uplink.spec.id, self._clock.now_us(), log=log, limit=max(0, free))
+
+    def _carrier(self, route: Route) -> str | None:
+        """The uplink that carries a route's log: the first good one, else the first connected."""
+        paths = [self._paths[route.id, uplink_id] for uplink_id in route.via]
+        for path in paths:
+            if path.good:
+                return path.uplink
+        return next((path.uplink for path in paths if path.connected), None)
+
+    async def _offer(self, uplink_id: str, refs: Sequence[Ref]) -> None:
+        """Publish these in order, the alarm stream before anything of the log is waited for.
+
+        What the disk does not give now stays offered, and comes up again with the next offer.
+        """
+        for stream in Stream:
+            mine = [ref for ref in refs if ref.key.stream is stream]
+            for ref, token in await self._tokens(mine):
+                if self.outboxes[ref.key.route].owes(ref):
+                    self._publish(uplink_id, ref, token)
+
+    async def _tokens(self, refs: Sequence[Ref]) -> list[tuple[Ref, bytes]]:
+        """The bytes of messages, from memory or in one read per stretch from the ledger."""
+        found = {ref: token for ref in refs if (token := self._recent.get(ref)) is not None}
+        missing = [ref for ref in refs if ref not in found]
+        while missing:
+            first = last = missing.pop(0)
+            while missing and missing[0] == Ref(first.key, last.sequence + 1):
+                last = missing.pop(0)
+            held, why = await self._read(first, last)
+            found |= {Ref(first.key, message.sequence): message.token for message in held}
+            if why or len(held) <= last.sequence - first.sequence:
+                self._seldom(f"owed messages {why or 'are not in the ledger'}", {"first": first})
+            if why:
+                break
+        return [(ref, found[ref]) for ref in refs if ref in found]
+
+    async def _read(self, first: Ref, last: Ref) -> tuple[list[Message], str]:
+        """One stretch, or what is in the way: a disk that fails or hangs holds up nothing."""
+        read = self._writer.read(first.key, first.sequence, last.sequence)
+        try:
+            return await asyncio.wait_for(read, READ_WITHIN_S), ""
+        except TimeoutError:
+            return [], "could not be read: the disk does not answer"
+        except LedgerError as error:
+            return [], f"could not be read: {error}"
+
+    def _keep(self, ref: Ref, token: bytes) -> None:
+        self._recent[ref] = token
+        if len(self._recent) > RECENT_MAX:
+            self._recent.popitem(last=False)
+
+    # --- in --------------------------------------------------------------------------------------
+
+    def _on_up(self, uplink: Uplink) -> None:
+        now_us = self._clock.now_us()
+        for path in self._paths.values():
+            if path.uplink == uplink.spec.id:
+                path.up(now_us)
+        self.beat(now_us)
+        for route in self._premises.routes:
+            if uplink.spec.id in route.via:
+                self.outboxes[route.id].up(uplink.spec.id)
+        self._bells[uplink.spec.id].ring()
+
+    def _on_down(self, uplink: Uplink, why: str) -> None:
+        now_us = self._clock.now_us()
+        for path in self._paths.values():
+            if path.uplink == uplink.spec.id:
+                path.down(now_us, why)
+        for route in self._premises.routes:
+            self.outboxes[route.id].down(uplink.spec.id)
+        for bell in self._bells.values():
+            bell.ring()
+
+    def _on_message(self, uplink: Uplink, topic: str, token: bytes, retained: bool) -> None:  # noqa: FBT001 -- the uplink's signature
+        route = self._routes.get(topic.split("/")[-2]) if topic.count("/") >= 4 else None
+        if route is None or not topic.endswith("/receipts"):
+            self._refused(uplink, "-", "nothing is expected on this topic")
+        elif retained:
+            self._refused(uplink, route.id, "retained: clear it at the broker, receipts are not")
+        else:
+            try:
+                receipt = self._trust.receipt(route.id, token)
+            except TokenRefused as refusal:
+                self._refused(uplink, route.id, str(refusal))
+                return
+            self._receipted(uplink, route, receipt)
+
+    def _refused(self, uplink: Uplink, route: str, why: str) -> None:
+        where: dict[str, object] = {"uplink": uplink.spec.id, "route": route}
+        self._seldom("receipt refused", {**where, "why": why, "do": _WHAT_TO_DO})
+
+    def _receipted(self, uplink: Uplink, route: Route, receipt: Receipt) -> None:
+        self._settle(route, receipt)
+        if receipt.beat is not None:
+            path = self._paths[route.id, uplink.spec.id]
+            unheard_us = path.echo(receipt.beat, self._clock.now_us())
+            if unheard_us is not None:
+                self.outboxes[route.id].unheard(uplink.spec.id, unheard_us)
+        for word in receipt.alarms:
+            self._listener.word(route, word)
+        self._bells[uplink.spec.id].ring()
+
+    def _settle(self, route: Route, receipt: Receipt) -> None:
+        struck, received = self.outboxes[route.id].receipt(receipt)
+        if struck:
+            utc_ms = self._clock.stamp(self._clock.now_us()).utc_ms
+            self._writer.settle(receipt.key, struck, utc_ms)
+            for first, last in struck:
+                for sequence in range(first, min(last, first + RECENT_MAX) + 1):
+                    self._recent.pop(Ref(receipt.key, sequence), None)
+        for alarm in received:
+            self._listener.received(route, alarm)
+
+    # --- time ------------------------------------------------------------------------------------
+
+    def deadline(self) -> int | None:
+        """When `wake` will have something to do."""
+        moments = [path.deadline() for path in self._paths.values()]
+        moments += [path.beat_due() for path in self._paths.values()]
+        moments += [outbox.deadline() for outbox in self.outboxes.values()]
+        return min((moment for moment in moments if moment is not None), default=None)
+
+    def wake(self, now_us: int) -> None:
+        """Send heartbeats that are due, tell faults of paths, and name overdue alarms."""
+        for route in self._premises.routes:
+            carrier = self._carrier(route)
+            for uplink_id in route.via:
+                self._paths[route.id, uplink_id].in_use = uplink_id == carrier
+        self.beat(now_us)
+        for path in self._paths.values():
+            self._listener.tell(path.wake(now_us))
+        for route in self._premises.routes:
+            for overdue in self.outboxes[route.id].wake(now_us):
+                self._listener.overdue(route, overdue)
+
+    def beat(self, now_us: int) -> None:
+        """Send the heartbeats that are due now."""
+        for path in self._paths.values():
+            due_us = path.beat_due()
+            if due_us is not None and due_us <= now_us:
+                number = path.beat(now_us)
+                token = self._heartbeat(path, number, now_us)
+                topic = f"{TOPIC}/{self._premises.gateway}/{path.route}/heartbeat"
+                if self._routes[path.route].receipts is Receipts.SIGNED:
+                    self._uplinks[path.uplink].publish(topic, token, qos=0)
+                else:  # nobody echoes there: the broker's word must do here too
+                    taken = partial(self._beat_taken, path, number)
+                    self._uplinks[path.uplink].publish(topic, token, qos=1, on_ack=taken)
+
+    def _beat_taken(self, path: Path, number: int, ack: Ack, _why: str) -> None:
+        if ack is Ack.ACCEPTED:
+            path.echo(number, self._clock.now_us())
+
+    def _heartbeat(self, path: Path, number: int, now_us: int) -> bytes:
+        stamp, me = self._clock.stamp(now_us), self._identity
+        beat = Heartbeat(
+            number=number,
+            ledger=me.ledger,
+            epoch=me.epoch,
+            start=me.start,
+            boot=stamp.boot,
+            monotonic_ms=stamp.monotonic_ms,
+            utc_ms=stamp.utc_ms,
+            synchronised=stamp.synchronised,
+            heads={stream: self._listener.head(path.route, stream) for stream in Stream},
+            open=tuple(self._listener.open_alarms()),
+        )
+        return seal(TokenType.HEARTBEAT, heartbeat_payload(beat), self._signer)
+
+
+_WHAT_TO_DO = "check that the centre signs with the key this route lists, and who else may publish"

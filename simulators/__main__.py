@@ -1,0 +1,61 @@
+"""`python -m simulators`: a building without a building, and the people at the far ends."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from simulators import centre
+from simulators.waveforms import Shape
+
+
+def parser() -> argparse.ArgumentParser:
+    """Every command and its help."""
+    top = argparse.ArgumentParser(prog="python -m simulators", description=__doc__)
+    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    run = commands.add_parser("run", help="the real daemon on simulated pins")
+    run.add_argument("--config", type=Path, required=True, help="the premises' YAML file")
+    run.add_argument("--control", type=Path, required=True, help="socket the buttons listen at")
+    run.add_argument("--seed", type=int, default=0, help="dice of the waveforms (default 0)")
+
+    press = commands.add_parser("press", help="press a button of a running simulation")
+    press.add_argument("point", help="the point's id in the configuration")
+    press.add_argument("--control", type=Path, required=True, help="the simulation's socket")
+    press.add_argument("--shape", default=Shape.CLEAN, help=f"one of {', '.join(Shape)}")
+    press.add_argument("--ms", type=int, default=300, help="how long it is held (default 300)")
+
+    listen = commands.add_parser("centre", help="an alarm receiving centre, or a case system")
+    centre.add_arguments(listen)
+
+    demo = commands.add_parser("demo", help="a whole school and one told story")
+    demo.add_argument("--stay", action="store_true", help="keep running and press by hand")
+    demo.add_argument("--picture", type=Path, metavar="SVG", help="draw what was told")
+    return top
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; its exit code."""
+    options = parser().parse_args(argv)
+    match options.command:
+        case "run":
+            from simulators.run import run  # noqa: PLC0415 -- loads the whole daemon
+
+            return asyncio.run(run(options.config, options.control, seed=options.seed))
+        case "press":
+            from simulators.control import press  # noqa: PLC0415 -- loads gpiozero
+
+            return press(options.point, control=options.control, shape=options.shape, ms=options.ms)
+        case "centre":
+            return asyncio.run(centre.run_centre(options))
+        case _:
+            from simulators.demo import run_demo  # noqa: PLC0415 -- loads brokers and screens
+
+            return asyncio.run(run_demo(stay=options.stay, picture=options.picture))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
