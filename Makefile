@@ -1,0 +1,44 @@
+# Two commands do it all on a fresh Debian or Raspberry Pi OS: `make demo` and `make test`.
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint bench bench-quick vectors lock clean
+py := .venv/bin/python
+
+help: ## what there is to make
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
+
+setup: ## the environment in .venv, from hashed locks
+	@sh tools/setup.sh dev
+
+demo: ## a whole simulated school, one told story, no root (STAY=1 to press by hand)
+	@sh tools/setup.sh demo
+	@$(py) -m simulators demo $(if $(STAY),--stay)
+
+test: setup ## every test, against real brokers
+	@sh tools/system.sh
+	@$(py) -m pytest -n 2 $(ARGS)
+
+lint: setup ## ruff and mypy strict, over everything
+	@.venv/bin/ruff check .
+	@.venv/bin/ruff format --check .
+	@.venv/bin/mypy
+
+bench: setup ## the three benchmarks, whole (about ten minutes)
+	@$(py) -m benchmarks.latency; a=$$?; $(py) -m benchmarks.waveforms; b=$$?; \
+	$(py) -m benchmarks.footprint; c=$$?; exit $$((a + b + c))
+
+bench-quick: setup ## the three benchmarks, each under 30 seconds
+	@$(py) -m benchmarks.latency --quick; a=$$?; $(py) -m benchmarks.waveforms --quick; b=$$?; \
+	$(py) -m benchmarks.footprint --quick; c=$$?; exit $$((a + b + c))
+
+vectors: setup ## write the published test vectors again (nothing should change)
+	@$(py) -m tools.make_vectors
+
+lock: setup ## resolve the locks again from pyproject.toml
+	@for kind in "" -demo -dev; do \
+	  case $$kind in "") extra="--extra hardware";; -demo) extra="--extra demo";; *) extra="--all-extras";; esac; \
+	  .venv/bin/uv pip compile pyproject.toml $$extra --universal --generate-hashes --no-emit-index-url \
+	    --no-header --no-annotate -q -o requirements$$kind.lock; \
+	done
+
+clean: ## remove what was made
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis demo-run
