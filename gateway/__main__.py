@@ -65,11 +65,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
             return run(options.config, pins=options.pins)
         case "check":
-            from gateway.config import run_check  # noqa: PLC0415 -- YAML and pydantic load only here
+            from gateway.config.load import run_check  # noqa: PLC0415 -- YAML and pydantic load only here
 
             return run_check(options.config, as_json=options.json)
         case "schema":
-            from gateway.config import run_schema  # noqa: PLC0415 -- as above
+            from gateway.config.load import run_schema  # noqa: PLC0415 -- as above
 
             return run_schema()
         case _:

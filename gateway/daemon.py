@@ -35,14 +35,14 @@ from gateway.core.model import (
 from gateway.core.monitor import Confirmed, Monitor
 from gateway.core.outbox import Overdue, Why
 from gateway.delivery import Delivery
-from gateway.entry import Identity
 from gateway.health import Health
 from gateway.lamps import Lamps
-from gateway.ledger import Ledger
+from gateway.record.entry import Identity
+from gateway.record.ledger import Ledger
+from gateway.record.writer import Writer
 from gateway.recorder import Recorder
 from gateway.seams import Seams
 from gateway.storage import Storage
-from gateway.writer import Writer
 
 CHECK_EVERY_US = 200_000
 """Inputs are re-read this often, in case an edge was missed."""

@@ -30,11 +30,11 @@ from gateway.core.model import (
 from gateway.core.outbox import Outbox, Overdue, Ref
 from gateway.core.paths import Path
 from gateway.core.trust import Trust
-from gateway.entry import Identity, LedgerError
-from gateway.link import Ack, Will
+from gateway.record.entry import Identity, LedgerError
+from gateway.record.writer import Writer
 from gateway.seams import Seams, Seldom
-from gateway.uplink import Uplink
-from gateway.writer import Writer
+from gateway.uplink.link import Ack, Will
+from gateway.uplink.uplink import Uplink
 
 TOPIC = "qorgan/v1"
 IN_FLIGHT_MAX = 40

@@ -23,9 +23,12 @@ def new_key(path: Path, *, kid: str, seed: bytes) -> VerifyKey:
         key = SigningKey(kid, seed)
     except KeyRefused as refused:
         raise KeyFileError(f"{path}: {refused}: choose another with --kid") from refused
-    public = path.with_suffix(".pub.jwk")
     _write(path, key.as_jwk(), 0o600)
-    _write(public, key.public.as_jwk(), 0o644)
+    try:
+        _write(path.with_suffix(".pub.jwk"), key.public.as_jwk(), 0o644)
+    except KeyFileError:
+        path.unlink()  # half a pair would be in the way of the next attempt
+        raise
     return key.public
 
 

@@ -25,8 +25,8 @@ from gateway.core.model import (
     Stream,
     StreamKey,
 )
-from gateway.entry import Entry, Identity
-from gateway.writer import Writer
+from gateway.record.entry import Entry, Identity
+from gateway.record.writer import Writer
 
 Release = Callable[[Sequence[Message]], None]
 

@@ -13,9 +13,9 @@ from typing import Protocol
 
 from drivers.base import Driver
 from gateway.clock import Clock
-from gateway.ledger import Ledger
-from gateway.link import Connector
-from gateway.writer import Writer
+from gateway.record.ledger import Ledger
+from gateway.record.writer import Writer
+from gateway.uplink.link import Connector
 
 Log = Callable[[str, Mapping[str, object]], None]
 """A line for the log: what happened, and its fields. Never a secret, a token or a card number."""

@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 from typing import Literal
 
-from gateway.config_child import read_child, start_child
+from gateway.config.child import read_child, start_child
 
 
 def run(config: Path, *, pins: Literal["lgpio", "mock"]) -> int:
@@ -22,13 +22,13 @@ def run(config: Path, *, pins: Literal["lgpio", "mock"]) -> int:
     from drivers.gpio import GpioDriver, open_pins  # noqa: PLC0415 -- as above
     from gateway.clock import SystemClock  # noqa: PLC0415 -- as above
     from gateway.daemon import Gateway  # noqa: PLC0415 -- as above
-    from gateway.disk import ThreadedDisk  # noqa: PLC0415 -- as above
     from gateway.health import Systemd  # noqa: PLC0415 -- as above
     from gateway.keys import KeyFileError, load_signing_key  # noqa: PLC0415 -- as above
-    from gateway.ledger import LedgerBusy  # noqa: PLC0415 -- as above
     from gateway.log import open_log  # noqa: PLC0415 -- as above
-    from gateway.mqtt import PahoConnector  # noqa: PLC0415 -- as above
+    from gateway.record.disk import ThreadedDisk  # noqa: PLC0415 -- as above
+    from gateway.record.ledger import LedgerBusy  # noqa: PLC0415 -- as above
     from gateway.seams import Seams  # noqa: PLC0415 -- as above
+    from gateway.uplink.mqtt import PahoConnector  # noqa: PLC0415 -- as above
 
     result = read_child(child)
     for mistake in result.mistakes:

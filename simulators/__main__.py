@@ -8,8 +8,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from simulators import centre
-from simulators.waveforms import Shape
+from simulators.building.waveforms import Shape
+from simulators.centre import command as centre
 
 
 def parser() -> argparse.ArgumentParser:
@@ -46,13 +46,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
             return asyncio.run(run(options.config, options.control, seed=options.seed))
         case "press":
-            from simulators.control import press  # noqa: PLC0415 -- loads gpiozero
+            from simulators.building.control import press  # noqa: PLC0415 -- loads gpiozero
 
             return press(options.point, control=options.control, shape=options.shape, ms=options.ms)
         case "centre":
             return asyncio.run(centre.run_centre(options))
         case _:
-            from simulators.demo import run_demo  # noqa: PLC0415 -- loads brokers and screens
+            from simulators.demo.story import run_demo  # noqa: PLC0415 -- loads brokers and screens
 
             return asyncio.run(run_demo(stay=options.stay, picture=options.picture))
 

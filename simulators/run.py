@@ -14,17 +14,17 @@ from pathlib import Path
 from drivers.base import DriverError
 from drivers.gpio import GpioDriver
 from gateway.clock import SystemClock
-from gateway.config_child import load
+from gateway.config.child import load
 from gateway.daemon import Gateway
-from gateway.disk import ThreadedDisk
 from gateway.health import Systemd
 from gateway.keys import KeyFileError, load_signing_key
-from gateway.ledger import LedgerBusy
 from gateway.log import open_log
-from gateway.mqtt import PahoConnector
+from gateway.record.disk import ThreadedDisk
+from gateway.record.ledger import LedgerBusy
 from gateway.seams import Seams
-from simulators.control import Control, ControlError
-from simulators.hardware import Bench, SimulatedPins
+from gateway.uplink.mqtt import PahoConnector
+from simulators.building.control import Control, ControlError
+from simulators.building.hardware import Bench, SimulatedPins
 
 
 async def run(config: Path, control: Path, *, seed: int = 0) -> int:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from gateway.core.jws import SigningKey, VerifyKey
 from gateway.keys import load_signing_key, load_verify_key, new_key
-from simulators.pki import Pki
+from simulators.network.pki import Pki
 
 SIMULATED = Path(__file__).parent.parent / "config" / "simulated.yaml"
 GATEWAY = "school-12-main"

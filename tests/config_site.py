@@ -6,10 +6,10 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from gateway.config import check
-from gateway.config_child import CheckResult
+from gateway.config.child import CheckResult
+from gateway.config.load import check
 from gateway.core.jws import SigningKey
-from simulators.pki import Pki
+from simulators.network.pki import Pki
 
 # The line numbers in the tests are those of this text.
 TEXT = """\

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from simulators.brokers import Mosquitto, Nats
-from simulators.pki import Pki
+from simulators.network.brokers import Mosquitto, Nats
+from simulators.network.pki import Pki
 
 GATEWAY = "gw-1"
 CENTRES = ("security", "case")

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from gateway.core.kinds import stream_of
 from gateway.core.model import Event, Json, Message, Stamp, StreamKey
-from gateway.entry import Entry, Identity
-from gateway.ledger import Ledger
+from gateway.record.entry import Entry, Identity
+from gateway.record.ledger import Ledger
 
 BEGAN_UTC_MS = 1_780_000_000_000
 ROUTES = ("security", "case")

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gateway.config import check, run_check
+from gateway.config.load import check, run_check
 from tests.config_cases import REFUSALS, URL, WARNINGS, YAML
 from tests.config_site import TEXT, Site
 

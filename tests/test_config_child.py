@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.config_child import CheckResult, Child, load, read_child, start_child
+from gateway.config.child import CheckResult, Child, load, read_child, start_child
 from gateway.core.plain import from_plain
 from tests.config_site import Site
 
@@ -118,7 +118,7 @@ def test_modules_in_the_working_directory_do_not_shadow_ours(site: Site) -> None
     (site.folder / "json.py").write_text("raise SystemExit(9)")
     program = (
         "import sys; sys.path.remove('')\n"
-        "from gateway.config_child import *\n"
+        "from gateway.config.child import *\n"
         "print(read_child(start_child('premises.yaml')).premises.id)"
     )
     out = subprocess.run(
@@ -143,7 +143,7 @@ def test_program_without_a_file_says_how_it_is_used() -> None:
 
 def test_daemons_side_loads_neither_pydantic_nor_yaml() -> None:
     program = (
-        "import sys, gateway.config_child\n"
+        "import sys, gateway.config.child\n"
         "heavy = ('pydantic', 'pydantic_core', 'pydantic_settings', 'ruamel', 'cryptography')\n"
         "print([name for name in sys.modules if name.split('.')[0] in heavy])"
     )

@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 
-from gateway.config import run_check, run_schema, schema
-from gateway.config_build import digest
-from gateway.config_child import facts
-from gateway.config_document import UNITS_MS, duration_ms
-from gateway.config_explain import schema_at
+from gateway.config.build import digest
+from gateway.config.child import facts
+from gateway.config.document import UNITS_MS, duration_ms
+from gateway.config.explain import schema_at
+from gateway.config.load import run_check, run_schema, schema
 from gateway.core.model import Line, PointKind, Premises, Receipts, RouteKey
 from tests.config_site import Site
 

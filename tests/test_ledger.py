@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 from gateway.core.jws import digest
 from gateway.core.message import Head
 from gateway.core.model import Message, Stream, StreamKey
-from gateway.entry import Entry, LedgerBusy, LedgerError, StorageTrouble
-from gateway.ledger import Ledger
+from gateway.record.entry import Entry, LedgerBusy, LedgerError, StorageTrouble
+from gateway.record.ledger import Ledger
 from tests.faulty_disk import Fault, FaultyDisk, ForgetfulDisk
 from tests.ledger_cases import BEGAN_UTC_MS, ROUTES, Numbers, open_ledger
 
@@ -103,7 +103,7 @@ def test_second_process_is_refused(path: Path) -> None:
     """Two daemons must never number the same ledger: no in-memory ledger for the second."""
     ledger = open_ledger(path)
     program = (
-        "import sys; from gateway.ledger import Ledger\n"
+        "import sys; from gateway.record.ledger import Ledger\n"
         "Ledger.open(sys.argv[1], start='0'*8, fresh_id='0'*8, boot='0'*8, utc_ms=1)"
     )
     second = subprocess.run(

@@ -16,8 +16,8 @@ from gateway.core.model import (
     Route,
     UplinkSpec,
 )
-from simulators.virtual import VirtualClock, run_virtual
-from simulators.world import World
+from simulators.virtual.time import VirtualClock, run_virtual
+from simulators.virtual.world import World
 
 PREMISES = Premises(
     id="school-12",

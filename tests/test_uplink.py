@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.core.model import UplinkSpec
-from gateway.uplink import Ack, BackOff, Connection, OnMessage, Uplink, UplinkError, Will
-from simulators.wire import WireBroker
+from gateway.uplink.uplink import Ack, BackOff, Connection, OnMessage, Uplink, UplinkError, Will
+from simulators.network.wire import WireBroker
 from tests.uplink_rigs import (
     ALARM,
     BIRTH,

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from gateway.uplink import Ack
-from simulators.pki import Pki
+from gateway.uplink.uplink import Ack
+from simulators.network.pki import Pki
 from tests.uplink_rigs import (
     ALARM,
     BASE,

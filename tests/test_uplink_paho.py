@@ -19,10 +19,11 @@ import pytest
 
 from gateway.clock import SystemClock
 from gateway.core.model import UplinkSpec
-from gateway.dial import Dialler, explained
-from gateway.uplink import Ack, Connection, PahoConnector, Uplink, UplinkError
-from simulators.brokers import HOST, Mosquitto, Nats, free_port
-from simulators.pki import Pki
+from gateway.uplink.dial import Dialler, explained
+from gateway.uplink.mqtt import PahoConnector
+from gateway.uplink.uplink import Ack, Connection, Uplink, UplinkError
+from simulators.network.brokers import HOST, Mosquitto, Nats, free_port
+from simulators.network.pki import Pki
 from tests.uplink_rigs import (
     ALARM,
     BIRTH,
@@ -536,8 +537,9 @@ def test_stuck_attempt_does_not_hold_up_the_exit() -> None:
     program = """
 import asyncio, socket, threading
 from gateway.core.model import UplinkSpec
-from gateway.dial import explained
-from gateway.uplink import PahoConnector, UplinkError, Will
+from gateway.uplink.dial import explained
+from gateway.uplink.mqtt import PahoConnector
+from gateway.uplink.uplink import UplinkError, Will
 
 socket.getaddrinfo = lambda *_, **__: threading.Event().wait()
 

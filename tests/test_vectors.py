@@ -15,8 +15,8 @@ from jwcrypto.jws import JWS
 
 from gateway.core.jws import TokenRefused, TokenType, digest, open_token, signing_key, verify_key
 from gateway.core.message import heartbeat_payload, read_heartbeat, read_receipt, receipt_payload
-from simulators.centre_core import CentreCore
-from simulators.centre_reading import MessageClock, Tie, age_of, open_message, tied
+from simulators.centre.core.core import CentreCore
+from simulators.centre.core.reading import MessageClock, Tie, age_of, open_message, tied
 
 FOLDER = Path(__file__).parent / "vectors"
 ROOT = FOLDER.parent.parent

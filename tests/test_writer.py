@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 
 from gateway.core.model import Message
-from gateway.entry import Entry, LedgerBusy, LedgerError, StorageTrouble
-from gateway.ledger import Ledger
-from gateway.writer import InlineWriter, ThreadWriter, Writer
+from gateway.record.entry import Entry, LedgerBusy, LedgerError, StorageTrouble
+from gateway.record.ledger import Ledger
+from gateway.record.writer import InlineWriter, ThreadWriter, Writer
 from tests.faulty_disk import Fault, FaultyDisk
 from tests.ledger_cases import Numbers, open_ledger
 

@@ -17,10 +17,11 @@ from typing import Any
 
 from gateway.clock import SystemClock
 from gateway.core.model import Stamp, UplinkSpec
-from gateway.uplink import Ack, Connection, Connector, PahoConnector, Will
-from simulators.brokers import HOST, Broker, Mosquitto, Nats
-from simulators.pki import Pki
-from simulators.wire import WireBroker
+from gateway.uplink.mqtt import PahoConnector
+from gateway.uplink.uplink import Ack, Connection, Connector, Will
+from simulators.network.brokers import HOST, Broker, Mosquitto, Nats
+from simulators.network.pki import Pki
+from simulators.network.wire import WireBroker
 
 GATEWAY = "gw-1"
 BASE = f"qorgan/v1/{GATEWAY}"

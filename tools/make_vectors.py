@@ -16,7 +16,7 @@ from typing import Any
 from gateway.core.jws import TokenType, digest, seal
 from gateway.core.message import Head, receipt_payload
 from gateway.core.model import AlarmState, AlarmWord, Json, Receipt, Stream, StreamKey
-from simulators.centre_reading import MessageClock, Tie, age_of, tied
+from simulators.centre.core.reading import MessageClock, Tie, age_of, tied
 from tools.vector_parts import (
     BOOT,
     CASHIER,

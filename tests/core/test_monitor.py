@@ -25,7 +25,7 @@ from gateway.core.model import (
     WiringDoubt,
 )
 from gateway.core.monitor import PAIR, Confirmed, Monitor
-from simulators.waveforms import Shape, edges
+from simulators.building.waveforms import Shape, edges
 
 CAREFULLY = settings(derandomize=True, deadline=None, max_examples=120)
 NORMAL, ACTIVE, UNKNOWN = Level.NORMAL, Level.ACTIVE, Level.UNKNOWN

@@ -260,6 +260,13 @@ def test_alarm_is_received_when_covered_or_named(word: Receipt) -> None:
     assert outbox.receipt(word)[1] == []
 
 
+def test_alarm_that_waits_for_a_person_is_told_as_received_once() -> None:
+    outbox = Outbox(ANSWERED)
+    outbox.owe(raised(1), 0)
+    received = [outbox.receipt(receipt(ALARM, 1, alarms=("alarm-1",)))[1] for _ in range(3)]
+    assert received == [["alarm-1"], [], []]
+
+
 def test_alarm_received_late_is_overdue_no_more() -> None:
     outbox = Outbox(ROUTE)
     outbox.owe(raised(1), 0)

@@ -82,6 +82,10 @@ def test_path_begins_every_connection_with_a_heartbeat() -> None:
     assert link.beats == [S, 3 * S, 5 * S]
 
 
+def test_path_stands_by_until_it_is_taken_into_use() -> None:
+    assert not Path("security", "campus", heartbeat_ms=5_000, now_us=0).in_use
+
+
 def test_path_in_use_beats_every_five_seconds_and_is_good() -> None:
     link = Link()
     link.up()

@@ -21,7 +21,7 @@ from drivers.base import DriverError, Wire
 from drivers.gpio import GpioDriver, open_pins
 from drivers.pins import PinFactory, pin_number, shielded
 from gateway.core.model import Json, Level, Reading
-from simulators.hardware import SimulatedPins
+from simulators.building.hardware import SimulatedPins
 from tests.drivers.contract import NC, NO, DriverContract, Rig, now_us, until
 
 ROOT = Path(__file__).parents[2]

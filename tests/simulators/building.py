@@ -13,8 +13,8 @@ from drivers.gpio import GpioDriver
 from drivers.pins import PinFactory
 from gateway.clock import Clock
 from gateway.core.model import Input, LedgerSpec, Level, Point, PointKind, Premises, Reading
-from simulators.hardware import Bench, SimulatedPins
-from simulators.waveforms import Shape
+from simulators.building.hardware import Bench, SimulatedPins
+from simulators.building.waveforms import Shape
 
 PAIR = Point(
     id="reception",

@@ -14,12 +14,12 @@ import aiomqtt
 from gateway.core.jws import TokenType, open_token
 from gateway.core.message import read_receipt
 from gateway.core.model import AlarmState, Receipt, Stream, UplinkSpec
-from simulators.brokers import HOST, Broker, Mosquitto
-from simulators.centre_client import CentreClient, Manner
-from simulators.centre_core import CentreCore
-from simulators.centre_link import Access, dialled
-from simulators.centre_store import CentreStore
-from simulators.centre_words import Finding, Verdict
+from simulators.centre.client import CentreClient, Manner
+from simulators.centre.core.core import CentreCore
+from simulators.centre.core.words import Finding, Verdict
+from simulators.centre.link import Access, dialled
+from simulators.centre.store import CentreStore
+from simulators.network.brokers import HOST, Broker, Mosquitto
 from tests.uplink_rigs import until
 from tools.vector_parts import (
     GATEWAY,

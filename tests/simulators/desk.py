@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from gateway.core.model import Message, Receipt, StreamKey
-from simulators.centre_core import CentreCore
-from simulators.centre_words import Outgoing, Stored, Verdict
+from simulators.centre.core.core import CentreCore
+from simulators.centre.core.words import Outgoing, Stored, Verdict
 from tools.vector_parts import GATEWAY, KEYS, NOON_MS, ROUTE, Gateway, raised
 
 NOW_MS = NOON_MS + 60_000

@@ -17,8 +17,8 @@ import pytest
 
 from gateway.clock import SystemClock
 from gateway.core.model import Json
-from simulators.control import Control, ControlError, ask, press
-from simulators.hardware import Bench, SimulatedPins
+from simulators.building.control import Control, ControlError, ask, press
+from simulators.building.hardware import Bench, SimulatedPins
 from tests.simulators.building import PREMISES, Building
 
 

@@ -11,9 +11,10 @@ import pytest
 from cryptography import x509
 from cryptography.x509.oid import NameOID
 
-from gateway.uplink import Ack, Connection, PahoConnector, UplinkError, Will
-from simulators.brokers import Broker, Mosquitto, Nats, rights
-from simulators.pki import Pki
+from gateway.uplink.mqtt import PahoConnector
+from gateway.uplink.uplink import Ack, Connection, UplinkError, Will
+from simulators.network.brokers import Broker, Mosquitto, Nats, rights
+from simulators.network.pki import Pki
 from tests.uplink_rigs import GATEWAY, Acks, Ear, run, spec_for, unheard, until
 
 KINDS = pytest.mark.parametrize("kind", [Mosquitto, Nats])

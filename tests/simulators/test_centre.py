@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 
 from gateway.core.model import AlarmState, Stream
-from simulators.brokers import Broker, Mosquitto, Nats
-from simulators.centre_client import AutoAnswer, Manner
-from simulators.centre_store import CentreStore
-from simulators.centre_words import FindingKind, Outcome
-from simulators.pki import Pki
+from simulators.centre.client import AutoAnswer, Manner
+from simulators.centre.core.words import FindingKind, Outcome
+from simulators.centre.store import CentreStore
+from simulators.network.brokers import Broker, Mosquitto, Nats
+from simulators.network.pki import Pki
 from tests.simulators.centre_rig import Centre, Wire, spec, wire
 from tests.uplink_rigs import until
 from tools.vector_parts import (

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.core.model import AlarmState
-from simulators.centre_core import KEPT_CLOSED
-from simulators.centre_words import Mark
+from simulators.centre.core.core import KEPT_CLOSED
+from simulators.centre.core.words import Mark
 from tests.simulators.desk import NOW_MS, Desk, alarms, words
 from tools.vector_parts import (
     GATEWAY,

@@ -16,12 +16,12 @@ import pytest
 
 from gateway.core.model import AlarmState, Message, UplinkSpec
 from gateway.keys import load_signing_key
-from simulators.brokers import HOST, Mosquitto, free_port
-from simulators.centre import add_arguments, run_centre
-from simulators.centre_link import Access, dialled
-from simulators.centre_reading import Age, AgeBy
-from simulators.centre_screen import HELP, REFUSED_EVERY_MS, Refusals, Screen, age_text, plain
-from simulators.centre_words import Finding, FindingKind, Mark
+from simulators.centre.command import add_arguments, run_centre
+from simulators.centre.core.reading import Age, AgeBy
+from simulators.centre.core.words import Finding, FindingKind, Mark
+from simulators.centre.link import Access, dialled
+from simulators.centre.screen import HELP, REFUSED_EVERY_MS, Refusals, Screen, age_text, plain
+from simulators.network.brokers import HOST, Mosquitto, free_port
 from simulators.site import Site, furnish
 from tests.simulators.desk import NOW_MS, Desk
 from tools.vector_parts import (

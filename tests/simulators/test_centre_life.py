@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from gateway.core.jws import TokenType, digest, seal
 from gateway.core.message import Head
 from gateway.core.model import Stream, StreamKey
-from simulators.centre_core import CentreCore
-from simulators.centre_reading import LATE_AFTER_MS, AgeBy, MessageClock, age_of, tied
-from simulators.centre_screen import json_line
-from simulators.centre_site import MISSING_AFTER_MS
-from simulators.centre_words import FindingKind
+from simulators.centre.core.core import CentreCore
+from simulators.centre.core.reading import LATE_AFTER_MS, AgeBy, MessageClock, age_of, tied
+from simulators.centre.core.site import MISSING_AFTER_MS
+from simulators.centre.core.words import FindingKind
+from simulators.centre.screen import json_line
 from tests.simulators.desk import NOW_MS, Desk, alarms
 from tools.vector_parts import (
     BOOT,

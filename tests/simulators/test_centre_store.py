@@ -8,7 +8,7 @@ import pytest
 
 from gateway.core.message import Head
 from gateway.core.model import AlarmState
-from simulators.centre_store import CentreStore, StoreRefused
+from simulators.centre.store import CentreStore, StoreRefused
 from tests.simulators.desk import NOW_MS, Desk, alarms
 from tools.vector_parts import GATEWAY, ROUTE, STARTS, Gateway, event_id
 

@@ -11,8 +11,8 @@ import pytest
 from drivers.base import Contact
 from gateway.clock import SystemClock
 from gateway.core.model import Level
-from simulators.hardware import Bench, SimulatedPins
-from simulators.waveforms import DAMAGE_TO_PRESS_US, Shape, edges
+from simulators.building.hardware import Bench, SimulatedPins
+from simulators.building.waveforms import DAMAGE_TO_PRESS_US, Shape, edges
 from tests.simulators.building import PREMISES, Building
 
 N, A = Level.NORMAL, Level.ACTIVE

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from drivers.base import Contact
-from simulators.waveforms import (
+from simulators.building.waveforms import (
     BOUNCE_WORST_US,
     DAMAGE_TO_PRESS_US,
     NC,

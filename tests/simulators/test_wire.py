@@ -8,9 +8,9 @@ import random
 import pytest
 
 from gateway.core.model import UplinkSpec
-from gateway.uplink import Ack, Connection, UplinkError
-from simulators.wire import WireBroker, WireNetwork
-from simulators.wire_link import matches
+from gateway.uplink.uplink import Ack, Connection, UplinkError
+from simulators.network.wire import WireBroker, WireNetwork
+from simulators.network.wire_link import matches
 from tests.uplink_rigs import (
     ALARM,
     GATEWAY,

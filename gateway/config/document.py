@@ -1,0 +1,245 @@
+"""A configuration as it was read, and how its words are read: durations, pins, addresses.
+
+Owns the document (plain values with the line of every key) and the parsers of single values.
+Knows neither YAML nor pydantic, and judges nothing that takes two keys to see.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo, available_timezones
+
+from gateway.config.child import Mistake
+from gateway.config.files import Wrong
+
+Loc: TypeAlias = tuple[str | int, ...]
+
+UNITS_MS = {
+    "ms": 1,
+    "s": 1_000,
+    "m": 60_000,
+    "h": 3_600_000,
+    "d": 86_400_000,
+    "y": 365 * 86_400_000,
+}
+"""Units of a duration, in milliseconds; a year is 365 days."""
+
+GPIO_LAST = 27
+"""The 40-pin header carries BCM numbers 0 to 27."""
+
+TEXT_MAX = 200
+"""Longest text of one value, in characters."""
+
+_PORTS = {"mqtt": 1883, "mqtts": 8883}  # IANA
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where a broker is."""
+
+    host: str
+    port: int
+    tls: bool
+
+    @property
+    def loopback(self) -> bool:
+        """True when nothing leaves this machine."""
+        return self.host in {"localhost", "::1"} or self.host.startswith("127.")
+
+
+def duration_ms(text: str) -> int:
+    """Milliseconds of a duration such as `50ms`, `5s`, `12h`, `2y`; Wrong for anything else."""
+    found = re.fullmatch(r"([0-9]{1,9})(ms|[smhdy])", text)
+    if found:
+        return int(found[1]) * UNITS_MS[found[2]]
+    units = "(units: ms, s, m, h, d, y)"
+    if re.fullmatch(r"[0-9]{1,9}", text):
+        raise Wrong(f"{text} has no unit", f"write {text}s if seconds are meant {units}")
+    raise Wrong(f"{text!r} is not a duration", f"write a whole number and its unit {units}")
+
+
+def pin(text: str) -> str:
+    """The address `gpio:N` in its one spelling; Wrong for anything else."""
+    found = re.fullmatch(r"gpio:(0|[1-9][0-9]?)", text)
+    if found and int(found[1]) <= GPIO_LAST:
+        return text
+    if "/" in text:
+        raise Wrong(
+            f"{text!r} is an input of a bus device, not supported by this version",
+            f"write gpio:0 to gpio:{GPIO_LAST}",
+        )
+    raise Wrong(
+        f"{text!r} is no pin", f"write gpio:0 to gpio:{GPIO_LAST} (BCM number, not the header's)"
+    )
+
+
+def address(text: str) -> Address:
+    """The broker a URL names, with the scheme's port if it has none; Wrong for anything else.
+
+    Nothing of the URL is repeated in a message: people write passwords into URLs.
+    """
+    right = "write mqtts://HOST or mqtts://HOST:PORT"
+    try:
+        url = urlsplit(text)
+        host, port = url.hostname, url.port
+    except ValueError:
+        raise Wrong("is not a URL", right) from None
+    if url.scheme not in _PORTS:
+        raise Wrong(f"the scheme {url.scheme!r} is not spoken here", right)
+    if "@" in url.netloc:
+        raise Wrong("has a user name in the URL", "use the keys username and password")
+    if not host or not re.fullmatch(r"[A-Za-z0-9._:-]{1,253}", host) or port == 0:
+        raise Wrong("names no host", right)
+    if url.path.strip("/") or url.query or url.fragment:
+        raise Wrong("has something after the host and port", right)
+    return Address(host=host, port=port or _PORTS[url.scheme], tls=url.scheme == "mqtts")
+
+
+def text(value: object) -> str:
+    """Text as written; YAML's numbers (`floor: 1`, `mqtt: 5`) keep their spelling. Raises Wrong."""
+    written = getattr(value, "raw", value)
+    if not isinstance(written, str):
+        raise Wrong(f"is {kind_of(value)}", "write text")
+    if not written.strip() or len(written) > TEXT_MAX or not written.isprintable():
+        right = f"write 1 to {TEXT_MAX} characters in one line"
+        raise Wrong("is blank, too long or not printable", right)
+    return written
+
+
+def within(low: str, high: str, *, never: bool = False) -> Callable[[object], str]:
+    """A check that a value is a duration from `low` to `high`, or `never` where that is allowed."""
+
+    def check(value: object) -> str:
+        written = text(value)
+        if never and written == "never":
+            return written
+        if not duration_ms(low) <= duration_ms(written) <= duration_ms(high):
+            either = " or never" if never else ""
+            raise Wrong(f"{written} is out of bounds", f"write {low} to {high}{either}")
+        return written
+
+    return check
+
+
+def matching(pattern: str, right: str) -> Callable[[object], str]:
+    """A check that a value is text of that pattern; `right` says so in words."""
+
+    def check(value: object) -> str:
+        written = text(value)
+        if not re.fullmatch(pattern, written):
+            raise Wrong(f"{written!r} is no such name", right)
+        return written
+
+    return check
+
+
+def parsing(parse: Callable[[str], object]) -> Callable[[object], str]:
+    """A check that a value is text which `parse` takes without raising Wrong."""
+
+    def check(value: object) -> str:
+        written = text(value)
+        parse(written)
+        return written
+
+    return check
+
+
+def time_zone(name: str) -> None:
+    """Raise Wrong unless the machine's time zone database has that name."""
+    try:
+        ZoneInfo(name)
+    except (OSError, ValueError, KeyError):
+        known = available_timezones()
+        right = "write one of the IANA database, such as Asia/Almaty"
+        close = difflib.get_close_matches(name, sorted(known), n=1)
+        if close:
+            right = f"did you mean {close[0]!r}?"
+        elif not known:
+            right = "install the time zone database (Debian: tzdata)"
+        raise Wrong(f"unknown time zone {name!r}", right) from None
+
+
+def spelled_once(value: object) -> object:
+    """`value`, or Wrong for a number with a leading zero: octal to YAML 1.1, decimal to 1.2."""
+    raw = getattr(value, "raw", "")
+    if re.fullmatch(r"[-+]?0[0-9]+", raw):
+        raise Wrong(f"{raw} is octal to some readers", f"write {int(raw)}")
+    return value
+
+
+def unique(items: list[str]) -> list[str]:
+    """`items`, or Wrong where one of them stands twice."""
+    for n, item in enumerate(items):
+        if item in items[:n]:
+            raise Wrong(f"{item} stands twice", "name each once")
+    return items
+
+
+def kind_of(value: object) -> str:
+    """`a list`: what sort of value was found, without repeating it."""
+    match value:
+        case bool():
+            return "true or false"
+        case int() | float():
+            return "a number"
+        case str():
+            return "text"
+        case list():
+            return "a list"
+        case _:
+            return "a mapping"
+
+
+def suggest(word: str, known: Iterable[str]) -> str:
+    """`did you mean 'campus'?`, or what there is to choose from."""
+    words = [str(name) for name in known]
+    close = difflib.get_close_matches(word, words, n=1)
+    if close:
+        return f"did you mean {close[0]!r}?"
+    return f"one of {', '.join(words)}" if words else "there is none yet"
+
+
+@dataclass(slots=True)
+class Document:
+    """A file as read: plain values, the line of every key and item, and what was overridden."""
+
+    file: str
+    data: dict[str, Any]
+    lines: dict[Loc, int]
+    overridden: dict[Loc, str] = field(default_factory=dict)
+
+    def line(self, loc: Loc) -> int:
+        """The line of a key; of what should hold it, where the key is missing."""
+        while loc and loc not in self.lines:
+            loc = loc[:-1]
+        return self.lines.get(loc, 1)
+
+    def mistake(self, loc: Loc, what: str, right: str) -> Mistake:
+        """A mistake at that key, or at the environment variable that took its place."""
+        if loc in self.overridden:
+            return Mistake("environment", 0, self.overridden[loc], what, right)
+        return Mistake(self.file, self.line(loc), key_path(loc), what, right)
+
+    def entries(self, section: str) -> Iterator[tuple[Loc, dict[str, Any]]]:
+        """The mappings of a section, each with its place; whatever is no mapping is left out."""
+        for name, value in mapping(self.data.get(section)).items():
+            if isinstance(value, dict):
+                yield (section, name), value
+
+
+def key_path(loc: Loc) -> str:
+    """`routes.security.keys[0].file`."""
+    path = ""
+    for part in loc:
+        path += f"[{part}]" if isinstance(part, int) else f".{part}" if path else part
+    return path
+
+
+def mapping(value: object) -> dict[str, Any]:
+    """`value` if it is a mapping, else an empty one: a wrong shape is the models' to report."""
+    return value if isinstance(value, dict) else {}

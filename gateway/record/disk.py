@@ -1,0 +1,78 @@
+"""Opens the ledger behind a writer: on a thread of its own, or inline for virtual time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+from gateway.record.ledger import Ledger
+from gateway.record.writer import InlineWriter, ThreadWriter, Writer
+
+OPEN_WITHIN_S = 5.0
+"""A disk that has not answered by then is left alone: presses are recorded in memory and sent."""
+
+
+class ThreadedDisk:
+    """The disk of a running gateway. `vfs` names an apsw VFS, for tests that break the disk."""
+
+    def __init__(
+        self, path: str, *, vfs: str | None = None, within_s: float = OPEN_WITHIN_S
+    ) -> None:
+        self._path = path
+        self._vfs = vfs
+        self._within_s = within_s
+
+    async def open(
+        self,
+        *,
+        start: str,
+        fresh_id: str,
+        boot: str,
+        utc_ms: int,
+        on_trouble: Callable[[str, str], None],
+        on_recovered: Callable[[], None],
+    ) -> tuple[Writer, Ledger]:
+        """As `seams.Disk.open`."""
+        begin = {"start": start, "fresh_id": fresh_id, "boot": boot}
+        silent = "the disk does not answer"
+        writer = ThreadWriter(
+            partial(Ledger.open, self._path, **begin, utc_ms=utc_ms, vfs=self._vfs),
+            memory_open=partial(Ledger.in_memory, **begin, utc_ms=utc_ms, trouble=silent),
+            on_trouble=on_trouble,
+            on_recovered=on_recovered,
+        )
+        return writer, await writer.start(within_s=self._within_s)
+
+
+class InlineDisk:
+    """The same ledger on the loop itself: no thread, so that a run replays from its seed."""
+
+    def __init__(self, path: str, *, vfs: str | None = None) -> None:
+        self._path = path
+        self._vfs = vfs
+
+    async def open(
+        self,
+        *,
+        start: str,
+        fresh_id: str,
+        boot: str,
+        utc_ms: int,
+        on_trouble: Callable[[str, str], None],
+        on_recovered: Callable[[], None],
+    ) -> tuple[Writer, Ledger]:
+        """As `seams.Disk.open`."""
+        writer = InlineWriter(
+            partial(
+                Ledger.open,
+                self._path,
+                start=start,
+                fresh_id=fresh_id,
+                boot=boot,
+                utc_ms=utc_ms,
+                vfs=self._vfs,
+            ),
+            on_trouble=on_trouble,
+            on_recovered=on_recovered,
+        )
+        return writer, await writer.start(within_s=0)

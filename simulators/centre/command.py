@@ -1,0 +1,219 @@
+"""`python -m simulators centre`: a security service, or a case system, on a terminal or in a pipe.
+
+Options, files and signals only. The work is done by `client` (network and disk) and
+`core` (what tokens mean).
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import json
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from gateway.config.child import load
+from gateway.core.jws import KeyRefused, SigningKey, VerifyKey, signing_key, verify_key
+from gateway.core.model import Premises, UplinkSpec
+from simulators.centre.client import AutoAnswer, CentreClient, Manner, steady_utc_ms
+from simulators.centre.core.core import CentreCore
+from simulators.centre.core.words import Finding, Verdict
+from simulators.centre.link import Access
+from simulators.centre.screen import Refusals, Screen, json_line
+from simulators.centre.store import CentreStore, StoreRefused
+
+__all__ = ["Access", "AutoAnswer", "CentreClient", "Manner", "add_arguments", "run_centre"]
+
+USAGE, CONFIGURATION = 2, 3
+
+
+class _Unusable(Exception):  # noqa: N818 -- a way out to the exit code, said in its text
+    def __init__(self, text: str, code: int = CONFIGURATION) -> None:
+        super().__init__(text)
+        self.code = code
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of `python -m simulators centre`."""
+    parser.description = "The far end of one route: receives, verifies, stores, receipts, answers."
+    parser.add_argument("--config", required=True, type=Path, help="the gateway's premises.yaml")
+    parser.add_argument("--route", required=True, help="which of its routes this centre serves")
+    parser.add_argument("--key", required=True, type=Path, help="this centre's private key (JWK)")
+    parser.add_argument(
+        "--gateway-key", type=Path, help="the gateway's public key (JWK); default: from its own"
+    )
+    parser.add_argument("--json", action="store_true", help="one line of JSON a message")
+    parser.add_argument("--db", type=Path, help="store file; default: in memory only")
+    parser.add_argument("--uplink", help="listen on this uplink only")
+    parser.add_argument(
+        "--certificate", type=Path, help="client PEM; default: ROUTE.pem beside the configuration"
+    )
+    parser.add_argument("--user", help="user name at the brokers, where they want one")
+    parser.add_argument("--password-file", type=Path, help="file with that user's password")
+    parser.add_argument(
+        "--answer",
+        choices=[answer.value for answer in AutoAnswer],
+        default=AutoAnswer.NONE.value,
+        help="what the desk does by itself with a new alarm",
+    )
+    parser.add_argument("--deaf", action="store_true", help="receive, but answer nothing")
+    parser.add_argument("--slow", type=int, default=0, metavar="MS", help="answer that much later")
+    parser.add_argument("--repeat", type=int, default=1, metavar="N", help="say all N times")
+
+
+async def run_centre(options: argparse.Namespace) -> int:
+    """Run until Ctrl-C or SIGTERM; the exit code (0, 2 usage, 3 configuration)."""
+    try:
+        if options.slow < 0 or options.repeat < 1:
+            raise _Unusable("--slow is 0 ms or more, --repeat is 1 or more", USAGE)  # noqa: TRY301 -- one way out
+        premises = await _premises(options.config)
+        core = _core(premises, options)
+        store = CentreStore(options.db, options.route)
+    except (_Unusable, StoreRefused, KeyRefused) as exc:
+        print(exc, file=sys.stderr)
+        return exc.code if isinstance(exc, _Unusable) else CONFIGURATION
+    with contextlib.closing(store):
+        core.restore(store.rows(), store.answers())
+        if options.db is None:
+            print("kept in memory only: --db FILE keeps it", file=sys.stderr)
+        await _until_told(_Desk(options, premises, core, store))
+    return 0
+
+
+async def _premises(path: Path) -> Premises:
+    result = await load(path)
+    if result.premises is None:
+        raise _Unusable("\n".join(str(mistake) for mistake in result.mistakes))
+    return result.premises
+
+
+def _core(premises: Premises, options: argparse.Namespace) -> CentreCore:
+    try:
+        route = premises.route(options.route)
+    except KeyError:
+        names = ", ".join(known.id for known in premises.routes)
+        raise _Unusable(f"no route {options.route} in this configuration: {names}", USAGE) from None
+    signer = _private(options.key)
+    if not any((key.kid, key.x) == (signer.kid, signer.public.x) for key in route.keys):
+        text = f"the gateway will not believe {options.key}: route {route.id} does not list it"
+        print(text, file=sys.stderr)
+    intervals_ms = {spec.id: spec.heartbeat_ms for spec in premises.uplinks if spec.id in route.via}
+    keys = {premises.gateway: [_gateway_key(premises, options.gateway_key)]}
+    return CentreCore(route.id, keys, signer, intervals_ms=intervals_ms)
+
+
+def _jwk(path: Path) -> dict[str, object]:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as exc:
+        raise _Unusable(f"{path}: {exc.strerror}") from exc
+    except ValueError as exc:
+        raise _Unusable(f"{path}: not a JWK: not JSON") from exc
+    if not isinstance(found, dict):
+        raise _Unusable(f"{path}: not a JWK: not an object")
+    return found
+
+
+def _private(path: Path) -> SigningKey:
+    try:
+        return signing_key(_jwk(path))
+    except KeyRefused as exc:
+        raise _Unusable(f"{path}: {exc}") from exc
+
+
+def _gateway_key(premises: Premises, public: Path | None) -> VerifyKey:
+    """From a public JWK; else from the gateway's own file, of which only the public part is used.
+
+    A real centre is given the public key by hand; the second way is for simulations on one machine.
+    """
+    path = public if public is not None else Path(premises.key_file)
+    try:
+        return verify_key(_jwk(path))
+    except KeyRefused as exc:
+        raise _Unusable(f"{path}: {exc}") from exc
+
+
+def _uplinks(premises: Premises, options: argparse.Namespace) -> Sequence[UplinkSpec]:
+    via = premises.route(options.route).via
+    found = [spec for spec in premises.uplinks if spec.id in via]
+    return [spec for spec in found if options.uplink in {None, spec.id}]
+
+
+class _Desk:
+    """Screen, keyboard and client of one run."""
+
+    def __init__(
+        self,
+        options: argparse.Namespace,
+        premises: Premises,
+        core: CentreCore,
+        store: CentreStore,
+    ) -> None:
+        beside = options.config.parent / f"{options.route}.pem"
+        certificate = options.certificate or (beside if beside.exists() else None)
+        self._json: bool = options.json
+        self._screen = Screen(sys.stderr if options.json else sys.stdout)
+        self._refusals = Refusals()
+        self._now_ms = steady_utc_ms()
+        self.leave = asyncio.Event()
+        self.client = CentreClient(
+            core,
+            store,
+            gateways=[premises.gateway],
+            uplinks=_uplinks(premises, options),
+            access=Access(certificate, options.user, options.password_file),
+            manner=Manner(AutoAnswer(options.answer), options.deaf, options.slow, options.repeat),
+            on_line=self._line,
+            on_finding=self._finding,
+            on_refused=self._refused,
+            on_link=lambda uplink, text: self._screen.say(f"uplink {uplink}: {text}"),
+            now_ms=self._now_ms,
+        )
+        if core.alarms():
+            self._screen.open_alarms(core.alarms())
+
+    def _line(self, verdict: Verdict) -> None:
+        if self._json:
+            print(json_line(verdict), flush=True)
+        else:
+            self._screen.verdict(verdict)
+
+    def _finding(self, finding: Finding) -> None:
+        self._screen.finding(finding)
+
+    def _refused(self, why: str, gateway: str, uplink: str, at_ms: int) -> None:
+        line = self._refusals.line(why, gateway, uplink, at_ms)
+        if line is not None:
+            self._screen.say(line)
+
+    def typed(self) -> None:
+        """One line from the keyboard; its end means leave."""
+        line = sys.stdin.readline()
+        alarms = self.client.core.alarms()
+        if not line or not self._screen.key(line, alarms, self.client.say):
+            self.leave.set()
+
+
+async def _until_told(desk: _Desk) -> None:
+    """Run until a signal, or `q` on the keyboard."""
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, desk.leave.set)
+    keyboard = sys.stdin is not None and sys.stdin.isatty()
+    if keyboard:
+        loop.add_reader(sys.stdin, desk.typed)
+    running = asyncio.create_task(desk.client.run(), name="centre")
+    running.add_done_callback(lambda _: desk.leave.set())
+    try:
+        await desk.leave.wait()
+    finally:
+        if keyboard:
+            loop.remove_reader(sys.stdin)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.remove_signal_handler(number)
+        running.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await running

@@ -1,0 +1,1 @@
+"""`make demo`: a school, its far ends and one told story."""

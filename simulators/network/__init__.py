@@ -1,0 +1,1 @@
+"""The network between: real brokers, a test authority, and an in-process broker."""

@@ -1,0 +1,1 @@
+"""Virtual time, and a whole world that lives in it."""

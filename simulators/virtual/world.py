@@ -1,0 +1,236 @@
+"""A whole building under virtual time: real daemon, simulated pins, in-process broker, centres.
+
+Nothing here waits, threads or asks the machine. One seed makes one history, down to the last byte;
+`World.digest` is the proof.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import json
+import random
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+from drivers.gpio import GpioDriver
+from gateway.core.jws import SigningKey
+from gateway.core.model import AlarmState, LedgerSpec, Premises, Route, RouteKey
+from gateway.daemon import Gateway
+from gateway.health import Health
+from gateway.record.disk import InlineDisk
+from gateway.seams import Disk, Seams
+from simulators.building.hardware import Bench, SimulatedPins
+from simulators.centre.core.core import CentreCore
+from simulators.centre.core.words import Outcome, Outgoing, Verdict
+from simulators.network.wire import WireBroker, WireNetwork
+from simulators.virtual.time import VirtualClock
+
+TOPIC = "qorgan/v1"
+
+
+class Trace:
+    """Everything that happened, hashed as it happens; `on_line` is told when, what and fields."""
+
+    def __init__(self, clock: VirtualClock) -> None:
+        self._clock = clock
+        self._hash = hashlib.sha256()
+        self.lines = 0
+        self.on_line: Callable[[int, str, Mapping[str, object]], None] | None = None
+
+    def add(self, what: str, fields: Mapping[str, object]) -> None:
+        """One thing that happened, now."""
+        line = json.dumps([self._clock.now_us(), what, dict(fields)], default=str)
+        self._hash.update(line.encode() + b"\n")
+        self.lines += 1
+        if self.on_line is not None:
+            self.on_line(self._clock.now_us(), what, fields)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 over all of it so far."""
+        return self._hash.hexdigest()
+
+
+class SimulatedCentre:
+    """A far end in the same loop: the real centre's core, a disk that is always well.
+
+    It listens on every uplink of its route. `new` keeps every verdict that was not a copy.
+    """
+
+    def __init__(
+        self,
+        route: Route,
+        premises: Premises,
+        signer: SigningKey,
+        *,
+        gateway: SigningKey,
+        world: World,
+    ) -> None:
+        self._world = world
+        self.core = CentreCore(route.id, {premises.gateway: [gateway.public]}, signer)
+        self.new: list[Verdict] = []
+        self.deaf = False
+        leaves = ("alarm", "log", "resend", "heartbeat")
+        topics = [f"{TOPIC}/{premises.gateway}/{route.id}/{leaf}" for leaf in leaves]
+        self._clients = {
+            uplink: world.brokers[uplink].client(
+                route.id, subscriptions=topics, on_message=partial(self._hear, uplink)
+            )
+            for uplink in route.via
+        }
+
+    def _hear(self, uplink: str, topic: str, token: bytes, retained: bool) -> None:  # noqa: FBT001 -- OnMessage
+        del retained
+        _, _, gateway, route, leaf = topic.split("/")
+        now_ms = self._world.now_ms()
+        heard = {"leaf": leaf, "uplink": uplink, "token": token.decode()}
+        self._world.trace.add(f"{route} hears", heard)
+        if leaf == "heartbeat":
+            beat = self.core.beat(gateway, route, uplink, token, now_ms)
+            outgoing = [beat.receipt] if beat.receipt is not None else []
+        else:
+            verdict = self.core.receive(gateway, route, uplink, token, now_ms)
+            if verdict.row is not None:
+                self.core.stored(verdict.row)
+            if verdict.outcome is Outcome.NEW:
+                self.new.append(verdict)
+            outgoing = list(self.core.receipts_for([verdict]))
+        if not self.deaf:
+            for receipt in outgoing:
+                self._send(receipt)
+
+    def say(self, alarm: str, state: AlarmState) -> None:
+        """The operator's word, sent at once."""
+        answer = self.core.answer(alarm, state, 1, self._world.now_ms())
+        if answer is not None:
+            for receipt in self.core.answered(answer):
+                self._send(receipt)
+
+    def _send(self, receipt: Outgoing) -> None:
+        self._clients[receipt.uplink].publish(receipt.topic, receipt.token)
+
+
+class World:
+    """One premises and its far ends; `start`, `stop` and `kill` the gateway as often as you like.
+
+    Every uplink has a broker of its own in `brokers`; `broker` is the first one.
+    """
+
+    def __init__(
+        self,
+        premises: Premises,
+        *,
+        clock: VirtualClock,
+        dice: random.Random,
+        ledger: str,
+        disk: Callable[[str], Disk] = InlineDisk,
+        health: Health | None = None,
+    ) -> None:
+        """`premises` gives points, routes and uplinks; keys and the ledger's path are replaced.
+
+        disk: makes the disk seam of each start from the ledger's path. health: None, nobody.
+        """
+        self.clock = clock
+        self._dice = dice
+        self._disk = disk
+        self._health: Health = health if health is not None else _Nobody()
+        self._signer = SigningKey("gateway", dice.randbytes(32))
+        self.gateway_key = self._signer.public
+        self.keys = {
+            route.id: SigningKey(route.id, dice.randbytes(32)) for route in premises.routes
+        }
+        self.premises = replace(
+            premises,
+            ledger=LedgerSpec(ledger),
+            routes=tuple(
+                replace(route, keys=(RouteKey(route.id, self.keys[route.id].public.x),))
+                for route in premises.routes
+            ),
+        )
+        self.trace = Trace(clock)
+        self.brokers = {spec.id: WireBroker(clock=clock, random=dice) for spec in premises.uplinks}
+        self.broker = self.brokers[premises.uplinks[0].id]
+        self.centres = {
+            route.id: SimulatedCentre(
+                route, self.premises, self.keys[route.id], gateway=self._signer, world=self
+            )
+            for route in premises.routes
+        }
+        self.pins = SimulatedPins(clock.now_us)
+        self.bench = Bench(self.premises, self.pins, clock=clock, random=dice)
+        self._stopping = asyncio.Event()
+        self._running: asyncio.Task[None] | None = None
+        self._kills = 0
+
+    def now_ms(self) -> int:
+        """UTC as the far ends believe it."""
+        return self.clock.stamp(self.clock.now_us()).utc_ms
+
+    async def start(self) -> None:
+        """Switch the gateway on, with `premises` as they are now."""
+        seams = Seams(
+            clock=self.clock,
+            random=random.Random(self._dice.random()),
+            disk=self._disk(self.premises.ledger.path),
+            connector=WireNetwork(self.brokers),
+            driver=GpioDriver(factory=self.pins, now_us=self.clock.now_us, report=self.trace.add),
+            log=self.trace.add,
+        )
+        self._stopping = asyncio.Event()
+        gateway = await Gateway.open(self.premises, seams, signer=self._signer)
+        self._running = asyncio.get_running_loop().create_task(
+            gateway.run(stopping=self._stopping, health=self._health), name="gateway"
+        )
+
+    async def stop(self) -> None:
+        """Stop the gateway cleanly."""
+        assert self._running is not None
+        self._stopping.set()
+        await self._running
+
+    @property
+    def running(self) -> bool:
+        """True from `start` until the gateway has ended, by whatever cause."""
+        return self._running is not None and not self._running.done()
+
+    async def kill(self) -> None:
+        """End the gateway as SIGKILL does: what is on disk stays, nothing more is said or written.
+
+        The files are copied at this moment and the next start goes on with the copy, so whatever
+        the killed gateway does while it is being taken apart is without consequence.
+        """
+        assert self._running is not None
+        self._kills += 1
+        survivor = _copied(self.premises.ledger.path, suffix=f".{self._kills}")
+        self.premises = replace(self.premises, ledger=LedgerSpec(survivor))
+        for broker in self.brokers.values():
+            broker.cut(self.premises.gateway)
+        self._running.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await self._running
+
+
+def _copied(ledger: str, *, suffix: str) -> str:
+    """Copy a ledger with its write-ahead log; the copy's path."""
+    for file in (ledger, f"{ledger}-wal"):
+        if Path(file).exists():
+            shutil.copyfile(file, file.replace(ledger, ledger + suffix))
+    return ledger + suffix
+
+
+class _Nobody:
+    """No systemd here."""
+
+    def ready(self, status: str) -> None:
+        """Nobody listens."""
+
+    def alive(self) -> None:
+        """Nobody listens."""
+
+    def stopping(self) -> None:
+        """Nobody listens."""
