@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import Protocol
 
@@ -243,11 +243,18 @@ class Delivery:
                 last = missing.pop(0)
             held, why = await self._read(first, last)
             found |= {Ref(first.key, message.sequence): message.token for message in held}
-            if why or len(held) <= last.sequence - first.sequence:
-                self._seldom(f"owed messages {why or 'are not in the ledger'}", {"first": first})
             if why:
+                self._seldom(f"owed messages {why}", {"first": first})
                 break
+            self._strike_gone(first, last, found)
         return [(ref, found[ref]) for ref in refs if ref in found]
+
+    def _strike_gone(self, first: Ref, last: Ref, found: Mapping[Ref, bytes]) -> None:
+        """Log entries given up with a full queue are nowhere any more: nothing is left to offer."""
+        for sequence in range(first.sequence, last.sequence + 1):
+            if Ref(first.key, sequence) not in found:
+                self.outboxes[first.key.route].settle(first.key, [(sequence, sequence)])
+                self._seldom("owed message is gone: the disk never had it", {"first": first})
 
     async def _read(self, first: Ref, last: Ref) -> tuple[list[Message], str]:
         """One stretch, or what is in the way: a disk that fails or hangs holds up nothing."""

@@ -343,7 +343,7 @@ def test_broker_that_dislikes_our_certificate_is_named_as_such(any_broker: Schoo
     gateway = any_broker.gateway()
     line = _refusal(gateway)
     assert line["why"]
-    assert re.search("certificate|the broker's log", line["hint"])
+    assert "certificate" in line["hint"]
     any_broker.press("guard-post")
     wait_for("alarm in the log", lambda: gateway.log("alarm.panic.raised"))
     assert gateway.running
@@ -355,8 +355,7 @@ def test_mosquitto_that_grants_us_nothing_is_a_fault_that_says_so(tmp_path: Path
         gateway = there.gateway()
         there.press("guard-post")
         wait_for("fault.path", lambda: gateway.log("fault.path.raised"))
-        # this mosquitto hangs up on a refused publish, and its answer may get lost with that
-        wait_for("reason", lambda: gateway.log(why="Not authorized"), within_s=30)
+        wait_for("reason", lambda: gateway.log(why="Not authorized"))
         assert gateway.running
 
 

@@ -258,6 +258,9 @@ class _PahoConnection:
         self._loop.call_soon(self._write)  # most packets fit at once: no need to ask epoll first
 
     def _write(self) -> None:
+        # What a broker says before it hangs up must be read first: once a write has failed, paho
+        # closes the socket and its last words are lost.
+        self._readable()
         if self._stepped(self._client.loop_write) and self._client.want_write():
             self._loop.add_writer(self._descriptor, self._write)
 
