@@ -135,22 +135,29 @@ class SystemClock:
 class Bell:
     """Wakes one waiter at a moment, or earlier when it is rung. Rings are never lost."""
 
-    __slots__ = ("_clock", "_event")
+    __slots__ = ("_clock", "_event", "_rung")
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._event = asyncio.Event()
+        self._rung = False
 
     def ring(self) -> None:
         """Wake the waiter now, or as soon as it waits."""
+        self._rung = True
         self._event.set()
 
-    async def wait_until(self, at_us: int | None) -> None:
-        """Return at `at_us` (None: never by itself), or at once when rung since the last return."""
-        timer = None if at_us is None else self._clock.call_at(at_us, self.ring, relaxed=True)
+    async def wait_until(self, at_us: int | None) -> bool:
+        """Return at `at_us` (None: never by itself), or at once when rung since the last return.
+
+        True when it was rung.
+        """
+        timer = None if at_us is None else self._clock.call_at(at_us, self._event.set, relaxed=True)
         try:
             await self._event.wait()
         finally:
             if timer is not None:
                 timer.cancel()
             self._event.clear()
+            rung, self._rung = self._rung, False
+        return rung

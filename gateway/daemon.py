@@ -9,14 +9,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
-from drivers.base import Contact, Wire
 from gateway.clock import Bell, Timer
 from gateway.core.alarms import Register
 from gateway.core.jws import SigningKey
 from gateway.core.kinds import phase_of
-from gateway.core.message import Head
 from gateway.core.model import (
     US_PER_MS,
     AlarmState,
@@ -24,28 +21,31 @@ from gateway.core.model import (
     Event,
     Fact,
     Json,
-    Message,
     Point,
     Premises,
     Reading,
     Route,
     Stream,
-    StreamKey,
 )
 from gateway.core.monitor import Confirmed, Monitor
 from gateway.core.outbox import Overdue, Why
 from gateway.delivery import Delivery
 from gateway.health import Health
 from gateway.lamps import Lamps
-from gateway.record.entry import Identity
-from gateway.record.ledger import Ledger
 from gateway.record.writer import Writer
 from gateway.recorder import Recorder
+from gateway.restart import Held, held_by, inventory, wires
 from gateway.seams import Seams
 from gateway.storage import Storage
 
 CHECK_EVERY_US = 200_000
 """Inputs are re-read this often, in case an edge was missed."""
+
+ALIVE_EVERY_US = 2_000_000
+"""The watchdog is fed this often, from the loop that re-reads the inputs (the unit allows 10 s)."""
+
+AFTER_US = 5_000
+"""Log and lamps let an alarm go ahead: at once they cost it a quarter of a millisecond."""
 
 PRUNE_EVERY_US = 3_600_000_000
 PRUNE_LIMIT = 5_000
@@ -54,50 +54,6 @@ STOP_WITHIN_S = 2.0
 
 _ANSWERS = frozenset({"acknowledged", "dispatched", "closed", "cleared"})
 """What people have said, or the end: after any of it no further route is called."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Held:
-    """What the ledger knows at a start."""
-
-    identity: Identity
-    trouble: str | None
-    set_aside: str | None
-    owed: dict[StreamKey, list[tuple[int, int]]]
-    owed_alarms: list[Message]
-    heads: dict[tuple[str, Stream], Head]
-    open_events: list[Event]
-    holders: dict[str, list[str]]
-    last_proved: dict[str, int]
-    first_start_utc_ms: int
-    inventory: Event | None
-
-
-def _held(ledger: Ledger) -> _Held:
-    return _Held(
-        identity=ledger.identity,
-        trouble=ledger.trouble,
-        set_aside=ledger.set_aside,
-        owed=ledger.owed(),
-        owed_alarms=ledger.owed_alarms(),
-        heads=ledger.heads(),
-        open_events=ledger.open_alarms(),
-        holders=ledger.holders(),
-        last_proved=ledger.last_proved(),
-        first_start_utc_ms=ledger.first_start_utc_ms(),
-        inventory=ledger.last_inventory(),
-    )
-
-
-def wires(points: Iterable[Point]) -> list[Wire]:
-    """The inputs a driver must watch, in the order of the points."""
-    found = []
-    for point in points:
-        if point.input.normally_open is not None:
-            found.append(Wire(point.input.normally_open, Contact.NORMALLY_OPEN))
-        if point.input.normally_closed is not None:
-            found.append(Wire(point.input.normally_closed, Contact.NORMALLY_CLOSED))
-    return found
 
 
 class _DiskNews:
@@ -118,7 +74,7 @@ class Gateway:
     """One running daemon. `open`, then `run` until `stopping` is set."""
 
     def __init__(
-        self, premises: Premises, seams: Seams, *, signer: SigningKey, writer: Writer, held: _Held
+        self, premises: Premises, seams: Seams, *, signer: SigningKey, writer: Writer, held: Held
     ) -> None:
         self._premises = premises
         self._seams = seams
@@ -156,8 +112,10 @@ class Gateway:
             address: point.id for point in premises.points for address in point.input.addresses
         }
         self._timers: dict[str, Timer] = {}
+        self._unlogged: list[Event] = []
+        self._after: Timer | None = None
         self._undelivered: dict[str, dict[str, Why]] = {}
-        self._check_us = self._prune_us = self._clock.now_us()
+        self._check_us = self._alive_us = self._prune_us = self._clock.now_us()
 
     def _monitor(self, point: Point) -> Monitor:
         now_us = self._clock.now_us()
@@ -177,7 +135,7 @@ class Gateway:
             on_trouble=news.trouble,
             on_recovered=news.recovered,
         )
-        held = await writer.call(_held)
+        held = await writer.call(held_by)
         news.gateway = cls(premises, seams, signer=signer, writer=writer, held=held)
         return news.gateway
 
@@ -211,14 +169,24 @@ class Gateway:
     # --- tell: the one way into the record -------------------------------------------------------
 
     def tell(self, facts: Iterable[Fact]) -> None:
-        """Record facts and send them; bring lamps and deadlines up to date."""
+        """Record facts and send them; log, lamps and deadlines follow a few milliseconds later."""
         events = self._recorder.record(facts)
-        if not events:
-            return
         for event in events:
-            self._seams.log(event.type, {"subject": event.subject, "id": event.id, **event.data})
             if event.alarm is not None and phase_of(event.type) in _ANSWERS:
                 self._answered(event.alarm)
+        self._unlogged += events
+        if events and self._after is None:
+            after_us = self._clock.now_us() + AFTER_US
+            self._after = self._clock.call_at(after_us, self._follow, relaxed=True)
+
+    def _follow(self) -> None:
+        """What may come after the alarm has left."""
+        if self._after is not None:
+            self._after.cancel()
+            self._after = None
+        events, self._unlogged = self._unlogged, []
+        for event in events:
+            self._seams.log(event.type, {"subject": event.subject, "id": event.id, **event.data})
         self._lamps.show(self._register, self._clock.now_us())
         self._bell.ring()
 
@@ -330,52 +298,48 @@ class Gateway:
             )
         data: dict[str, Json] = {"open": list[Json](self.open_alarms())}
         facts = [Fact("state.gateway.restarted", self._premises.gateway, now_us, data=data)]
-        facts += self._inventory(now_us)
+        facts += inventory(self._premises, held.inventory, now_us)
         if held.trouble is not None:
             facts += self._storage.failed(now_us, "memory", held.trouble)
         if held.set_aside is not None:
             facts += self._storage.set_aside(now_us, held.set_aside)
         self.tell(facts)
 
-    def _inventory(self, now_us: int) -> list[Fact]:
-        """What is supervised, told whenever the configuration is not the one told last."""
-        points: dict[str, Json] = {
-            point.id: {"kind": point.kind.value, "place": point.place.as_json()}
-            for point in self._premises.points
-        }
-        before = self._held.inventory.data if self._held.inventory is not None else {}
-        if before.get("configuration") == self._premises.digest:
-            return []
-        told = before.get("points")
-        known = told if isinstance(told, dict) else {}
-        data: dict[str, Json] = {
-            "configuration": self._premises.digest,
-            "points": points,
-            "added": [name for name in points if name not in known],
-            "removed": [name for name in known if name not in points],
-        }
-        return [Fact("state.inventory", self._premises.gateway, now_us, data=data)]
-
     async def _attend(self, health: Health) -> None:
+        """The one loop over deadlines. Most rounds only re-read the inputs."""
+        due_us: int | None = self._clock.now_us()
+        rung = True
         while True:
             now_us = self._clock.now_us()
             if now_us >= self._check_us:
                 self._seams.driver.check()
                 self._check_us = now_us + CHECK_EVERY_US
-                health.alive()
-            self._prune(now_us)
-            self.tell(self._register.wake(now_us))
-            self.tell(self._storage.wake(now_us))
-            self._delivery.wake(now_us)
-            self._lamps.show(self._register, now_us)
-            due = (
-                self._check_us,
-                self._register.deadline(),
-                self._storage.deadline(),
-                self._delivery.deadline(),
-                self._lamps.deadline(now_us),
-            )
-            await self._bell.wait_until(min(at for at in due if at is not None))
+                if now_us >= self._alive_us:
+                    self._alive_us = now_us + ALIVE_EVERY_US
+                    health.alive()
+            if rung or (due_us is not None and now_us >= due_us):
+                due_us = self._wake(now_us)
+            rung = await self._bell.wait_until(min(self._check_us, due_us or self._check_us))
+
+    def _wake(self, now_us: int) -> int | None:
+        """Do all that is due, and say when there will be more."""
+        self._prune(now_us)
+        self.tell(self._register.wake(now_us))
+        self.tell(self._storage.wake(now_us))
+        self._delivery.wake(now_us)
+        self._lamps.show(self._register, now_us)
+        moments = (
+            self._prune_us,
+            self._register.deadline(),
+            self._storage.deadline(),
+            self._delivery.deadline(),
+            self._lamps.deadline(now_us),
+        )
+        return min((moment for moment in moments if moment is not None), default=None)
+
+    def look_again(self) -> None:
+        """Delivery has a nearer deadline than it said."""
+        self._bell.ring()
 
     def _prune(self, now_us: int) -> None:
         if now_us < self._prune_us:
@@ -383,12 +347,17 @@ class Gateway:
         self._prune_us = now_us + PRUNE_EVERY_US
         keep_ms = self._premises.ledger.keep_days * MS_PER_DAY
         before_ms = self._clock.stamp(now_us).utc_ms - keep_ms
-        self._writer.call(lambda ledger: ledger.prune(before_utc_ms=before_ms, limit=PRUNE_LIMIT))
+        pruned = self._writer.call(
+            lambda ledger: ledger.prune(before_utc_ms=before_ms, limit=PRUNE_LIMIT)
+        )
+        # a disk in trouble is told by the writer; the next hour tries again
+        pruned.add_done_callback(lambda future: future.cancelled() or future.exception())
 
     async def _stop(self) -> None:
         for timer in self._timers.values():
             timer.cancel()
         self._seams.driver.stop()
         await self._delivery.stop()
+        self._follow()
         whole = await self._writer.stop(within_s=STOP_WITHIN_S)
         self._seams.log("stopped", {"everything_on_disk": whole})

@@ -68,6 +68,9 @@ class Listener(Protocol):
     def tell(self, facts: Iterable[Fact]) -> None:
         """Something of our own is broken, or whole again."""
 
+    def look_again(self) -> None:
+        """`deadline` has come nearer."""
+
 
 class Delivery:
     """All routes over all uplinks."""
@@ -157,6 +160,7 @@ class Delivery:
                 if message.key.stream is Stream.ALARM:
                     self._uplinks[uplink_id].hurry()
                 self._bells[uplink_id].ring()
+        self._listener.look_again()
 
     def _publish(self, uplink_id: str, ref: Ref, token: bytes) -> None:
         topic = f"{TOPIC}/{self._premises.gateway}/{ref.key.route}/{ref.key.stream.value}"
@@ -172,10 +176,8 @@ class Delivery:
         self._bells[uplink_id].ring()
         if ack is Ack.ACCEPTED:
             if route.receipts is Receipts.PUBACK:
-                whole = Receipt(
-                    self._premises.gateway, ref.key, 0, also=((ref.sequence, ref.sequence),)
-                )
-                self._settle(route, whole)
+                this = ((ref.sequence, ref.sequence),)
+                self._settle(route, Receipt(self._premises.gateway, ref.key, 0, also=this))
         elif ack is not Ack.LOST:
             path = self._paths[route.id, uplink_id]
             now_us = self._clock.now_us()
@@ -283,6 +285,7 @@ class Delivery:
             if uplink.spec.id in route.via:
                 self.outboxes[route.id].up(uplink.spec.id)
         self._bells[uplink.spec.id].ring()
+        self._listener.look_again()
 
     def _on_down(self, uplink: Uplink, why: str) -> None:
         now_us = self._clock.now_us()
@@ -293,6 +296,7 @@ class Delivery:
             self.outboxes[route.id].down(uplink.spec.id)
         for bell in self._bells.values():
             bell.ring()
+        self._listener.look_again()
 
     def _on_message(self, uplink: Uplink, topic: str, token: bytes, retained: bool) -> None:  # noqa: FBT001 -- the uplink's signature
         route = self._routes.get(topic.split("/")[-2]) if topic.count("/") >= 4 else None
@@ -317,6 +321,7 @@ class Delivery:
         if receipt.beat is not None:
             path = self._paths[route.id, uplink.spec.id]
             unheard_us = path.echo(receipt.beat, self._clock.now_us())
+            self._listener.look_again()
             if unheard_us is not None:
                 self.outboxes[route.id].unheard(uplink.spec.id, unheard_us)
         for word in receipt.alarms:
@@ -373,6 +378,7 @@ class Delivery:
     def _beat_taken(self, path: Path, number: int, ack: Ack, _why: str) -> None:
         if ack is Ack.ACCEPTED:
             path.echo(number, self._clock.now_us())
+            self._listener.look_again()
 
     def _heartbeat(self, path: Path, number: int, now_us: int) -> bytes:
         stamp, me = self._clock.stamp(now_us), self._identity

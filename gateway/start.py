@@ -5,9 +5,6 @@ The configuration's child is started before the heavy imports, so that both core
 
 from __future__ import annotations
 
-import asyncio
-import random
-import signal
 import sys
 from pathlib import Path
 from typing import Literal
@@ -18,6 +15,10 @@ from gateway.config.child import read_child, start_child
 def run(config: Path, *, pins: Literal["lgpio", "mock"]) -> int:
     """`qorgan run`: 0 after a clean stop, 1 when the hardware fails, 3 for a bad configuration."""
     child = start_child(config)
+    import asyncio  # noqa: PLC0415 -- loads while the child validates
+    import random  # noqa: PLC0415 -- as above
+    import signal  # noqa: PLC0415 -- as above
+
     from drivers.base import DriverError  # noqa: PLC0415 -- loads while the child validates
     from drivers.gpio import GpioDriver, open_pins  # noqa: PLC0415 -- as above
     from gateway.clock import SystemClock  # noqa: PLC0415 -- as above

@@ -169,8 +169,15 @@ class School(World):
         return str(self._raising(point).fields["id"])
 
     def raised_us(self, point: str) -> int:
-        """When that was."""
-        return self._raising(point).at_us
+        """When that was, by the event's own stamp: the log may come some milliseconds later."""
+        raised = str(self._raising(point).fields["id"])
+        stamps = [
+            verdict.message.clock.monotonic_ms * 1_000
+            for centre in self.centres.values()
+            for verdict in centre.new
+            if verdict.message is not None and verdict.message.id == raised
+        ]
+        return stamps[0]
 
     def _raising(self, point: str) -> Line:
         return [

@@ -133,7 +133,7 @@ def test_daemon_is_ready_without_a_network(tmp_path: Path) -> None:
     assert health.told[-1] == "stopping"
 
 
-def test_daemon_feeds_the_watchdog_every_fifth_of_a_second(tmp_path: Path) -> None:
+def test_daemon_feeds_the_watchdog_every_two_seconds(tmp_path: Path) -> None:
     """From the loop that reads the inputs, so that it proves that loop; none after the stop."""
     health = Listening()
 
@@ -142,5 +142,5 @@ def test_daemon_feeds_the_watchdog_every_fifth_of_a_second(tmp_path: Path) -> No
         await school.clock.sleep(10)
 
     live(tmp_path, scenario, health=health)
-    assert 49 <= health.told.count("alive") <= 52
+    assert 5 <= health.told.count("alive") <= 6
     assert health.told.count("stopping") == 1

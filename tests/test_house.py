@@ -54,8 +54,9 @@ ARROWS = {
     "gateway/clock.py": (),
     "gateway/config/*": ("gateway.config",),
     "gateway/daemon.py": (
-        *("drivers.base", "gateway.clock", "gateway.delivery", "gateway.health", "gateway.lamps"),
-        *("gateway.record", "gateway.recorder", "gateway.seams", "gateway.storage"),
+        *("gateway.clock", "gateway.delivery", "gateway.health", "gateway.lamps"),
+        *("gateway.record", "gateway.recorder", "gateway.restart", "gateway.seams"),
+        *("gateway.storage",),
     ),
     "gateway/delivery.py": ("gateway.clock", "gateway.record", "gateway.seams", "gateway.uplink"),
     "gateway/health.py": (),
@@ -64,6 +65,7 @@ ARROWS = {
     "gateway/log.py": ("gateway.seams",),
     "gateway/record/*": ("gateway.record",),
     "gateway/recorder.py": ("gateway.clock", "gateway.record"),
+    "gateway/restart.py": ("drivers.base", "gateway.record"),
     "gateway/seams.py": ("drivers.base", "gateway.clock", "gateway.record", "gateway.uplink.link"),
     "gateway/start.py": (
         *("drivers.base", "drivers.gpio", "gateway.clock", "gateway.config.child"),

@@ -20,7 +20,7 @@ from gateway.core.message import Head
 from gateway.core.model import Message, Stream, StreamKey
 from gateway.record.entry import Entry, LedgerBusy, LedgerError, StorageTrouble
 from gateway.record.ledger import Ledger
-from tests.faulty_disk import Fault, FaultyDisk, ForgetfulDisk
+from simulators.faulty_disk import Fault, FaultyDisk, ForgetfulDisk
 from tests.ledger_cases import BEGAN_UTC_MS, ROUTES, Numbers, open_ledger
 
 ALARM, LOG = Stream.ALARM, Stream.LOG

@@ -27,9 +27,9 @@ from gateway.record.ledger import Ledger
 from gateway.record.writer import Writer
 from gateway.seams import Seams
 from simulators.building.hardware import SimulatedPins
+from simulators.faulty_disk import Fault, FaultyDisk
 from simulators.network.wire import WireBroker
 from simulators.virtual.time import VirtualClock
-from tests.faulty_disk import Fault, FaultyDisk
 from tests.school import SCHOOL, School, live, owed_after
 from tests.uplink_rigs import until
 

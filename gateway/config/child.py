@@ -7,7 +7,6 @@ child, `python -m gateway.config FILE`.
 
 from __future__ import annotations
 
-import asyncio
 import json
 import subprocess
 import sys
@@ -105,6 +104,8 @@ async def load(path: str | Path, *, timeout_s: float = CHILD_TIMEOUT_S) -> Check
 
     Cancelling it kills the child.
     """
+    import asyncio  # noqa: PLC0415 -- `start_child` must not wait for it
+
     process = await asyncio.create_subprocess_exec(
         *_command(path),
         stdin=asyncio.subprocess.DEVNULL,

@@ -17,7 +17,6 @@ from typing import Any
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from gateway.core.model import Json
 
@@ -110,8 +109,7 @@ class SigningKey:
             self._key = Ed25519PrivateKey.from_private_bytes(seed)
         except ValueError as exc:
             raise KeyRefused("d is not a 32-byte Ed25519 private key") from exc
-        raw = self._key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
-        self.public = VerifyKey(kid, encode(raw))
+        self.public = VerifyKey(kid, encode(self._key.public_key().public_bytes_raw()))
 
     def sign(self, signed: bytes) -> bytes:
         """The 64-byte signature; the same bytes always give the same one."""
