@@ -38,8 +38,16 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; its exit code."""
+    """Run one command; its exit code, 130 after Ctrl-C where nothing else ends it."""
     options = parser().parse_args(argv)
+    try:
+        return _run(options)
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        return 130
+
+
+def _run(options: argparse.Namespace) -> int:
     match options.command:
         case "run":
             from simulators.run import run  # noqa: PLC0415 -- loads the whole daemon

@@ -9,6 +9,8 @@ stamp_of() {
     echo ".venv/.$1-$(cat "requirements-$1.lock" pyproject.toml | sha256sum | cut -c1-16)"
 }
 
+# an environment for development stays one, also when the demo is what brings it up to date
+if ls .venv/.dev-* >/dev/null 2>&1; then kind=dev; fi
 if [ -e "$(stamp_of dev)" ] || [ -e "$(stamp_of "$kind")" ]; then exit 0; fi
 
 say() { echo "setup: $*" >&2; }

@@ -180,6 +180,12 @@ class Stage:
         """Somebody mends the wires of a point."""
         await self._ask({"repair": point})
 
+    async def points(self) -> list[str]:
+        """Everything there is to press."""
+        answer = (await self._ask({"points": True}))["points"]
+        assert isinstance(answer, dict)
+        return list(answer)
+
     async def lamps(self) -> dict[str, bool]:
         """Which points' lamps are lit at this moment."""
         answer = (await self._ask({"lamps": True}))["lamps"]
