@@ -8,8 +8,7 @@ Routes never wait for each other, and alarms never wait for the log.
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import Protocol
 
@@ -30,9 +29,10 @@ from gateway.core.model import (
 from gateway.core.outbox import Outbox, Overdue, Ref
 from gateway.core.paths import Path
 from gateway.core.trust import Trust
-from gateway.record.entry import Identity, LedgerError
+from gateway.record.entry import Identity
 from gateway.record.writer import Writer
 from gateway.seams import Seams, Seldom
+from gateway.tokens import Tokens
 from gateway.uplink.link import Ack, Will
 from gateway.uplink.uplink import Uplink
 
@@ -41,10 +41,6 @@ IN_FLIGHT_MAX = 40
 """Backlog an uplink may have unacknowledged. Brokers take 20 to 100 at once (mosquitto's Receive
 Maximum is 20); what is more waits in line, and a new alarm would wait behind it."""
 IN_FLIGHT_LOG_MAX = 20
-RECENT_MAX = 1_000
-"""Tokens kept in memory, about a megabyte: what is offered soon after it was sealed."""
-READ_WITHIN_S = 1.0
-"""A lane waits no longer for owed messages: a disk that hangs must not hold back what is new."""
 
 
 class Listener(Protocol):
@@ -112,8 +108,8 @@ class Delivery:
         }
         self._uplinks = {spec.id: self._uplink(spec) for spec in premises.uplinks}
         self._bells = {spec.id: Bell(self._clock) for spec in premises.uplinks}
-        self._recent: OrderedDict[Ref, bytes] = OrderedDict()
         self._seldom = Seldom(seams.log, seams.clock)
+        self._tokens = Tokens(writer, self._seldom)
 
     def _uplink(self, spec: UplinkSpec) -> Uplink:
         me = self._premises.gateway
@@ -152,7 +148,7 @@ class Delivery:
         now_us = self._clock.now_us()
         for message in messages:
             ref = Ref(message.key, message.sequence)
-            self._keep(ref, message.token)
+            self._tokens.keep(ref, message.token)
             route = self._routes[message.key.route]
             for uplink_id in self.outboxes[route.id].owe(message, now_us):
                 self._publish(uplink_id, ref, message.token)
@@ -231,47 +227,12 @@ class Delivery:
         """
         for stream in Stream:
             mine = [ref for ref in refs if ref.key.stream is stream]
-            for ref, token in await self._tokens(mine):
+            found, gone = await self._tokens.fetch(mine)
+            for ref in gone:
+                self.outboxes[ref.key.route].settle(ref.key, [(ref.sequence, ref.sequence)])
+            for ref, token in found:
                 if self.outboxes[ref.key.route].owes(ref):
                     self._publish(uplink_id, ref, token)
-
-    async def _tokens(self, refs: Sequence[Ref]) -> list[tuple[Ref, bytes]]:
-        """The bytes of messages, from memory or in one read per stretch from the ledger."""
-        found = {ref: token for ref in refs if (token := self._recent.get(ref)) is not None}
-        missing = [ref for ref in refs if ref not in found]
-        while missing:
-            first = last = missing.pop(0)
-            while missing and missing[0] == Ref(first.key, last.sequence + 1):
-                last = missing.pop(0)
-            held, why = await self._read(first, last)
-            found |= {Ref(first.key, message.sequence): message.token for message in held}
-            if why:
-                self._seldom(f"owed messages {why}", {"first": first})
-                break
-            self._strike_gone(first, last, found)
-        return [(ref, found[ref]) for ref in refs if ref in found]
-
-    def _strike_gone(self, first: Ref, last: Ref, found: Mapping[Ref, bytes]) -> None:
-        """Log entries given up with a full queue are nowhere any more: nothing is left to offer."""
-        for sequence in range(first.sequence, last.sequence + 1):
-            if Ref(first.key, sequence) not in found:
-                self.outboxes[first.key.route].settle(first.key, [(sequence, sequence)])
-                self._seldom("owed message is gone: the disk never had it", {"first": first})
-
-    async def _read(self, first: Ref, last: Ref) -> tuple[list[Message], str]:
-        """One stretch, or what is in the way: a disk that fails or hangs holds up nothing."""
-        read = self._writer.read(first.key, first.sequence, last.sequence)
-        try:
-            return await asyncio.wait_for(read, READ_WITHIN_S), ""
-        except TimeoutError:
-            return [], "could not be read: the disk does not answer"
-        except LedgerError as error:
-            return [], f"could not be read: {error}"
-
-    def _keep(self, ref: Ref, token: bytes) -> None:
-        self._recent[ref] = token
-        if len(self._recent) > RECENT_MAX:
-            self._recent.popitem(last=False)
 
     # --- in --------------------------------------------------------------------------------------
 
@@ -333,9 +294,7 @@ class Delivery:
         if struck:
             utc_ms = self._clock.stamp(self._clock.now_us()).utc_ms
             self._writer.settle(receipt.key, struck, utc_ms)
-            for first, last in struck:
-                for sequence in range(first, min(last, first + RECENT_MAX) + 1):
-                    self._recent.pop(Ref(receipt.key, sequence), None)
+            self._tokens.forget(receipt.key, struck)
         for alarm in received:
             self._listener.received(route, alarm)
 

@@ -58,7 +58,9 @@ ARROWS = {
         *("gateway.record", "gateway.recorder", "gateway.restart", "gateway.seams"),
         *("gateway.storage",),
     ),
-    "gateway/delivery.py": ("gateway.clock", "gateway.record", "gateway.seams", "gateway.uplink"),
+    "gateway/delivery.py": (
+        *("gateway.clock", "gateway.record", "gateway.seams", "gateway.tokens", "gateway.uplink"),
+    ),
     "gateway/health.py": (),
     "gateway/keys.py": (),
     "gateway/lamps.py": ("drivers.base",),
@@ -73,6 +75,7 @@ ARROWS = {
         *("gateway.seams", "gateway.uplink.mqtt"),
     ),
     "gateway/storage.py": (),
+    "gateway/tokens.py": ("gateway.record", "gateway.seams"),
     "gateway/uplink/*": ("gateway.uplink", "gateway.clock"),
 }
 

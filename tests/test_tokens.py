@@ -1,0 +1,128 @@
+"""The bytes of owed messages: where they are found, and what happens when they are not."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from typing import TypeVar
+
+from gateway.core.model import Message, Stream, StreamKey
+from gateway.core.outbox import Ref
+from gateway.record.entry import Entry, LedgerError, StorageTrouble
+from gateway.record.ledger import Ledger
+from gateway.seams import Seldom
+from gateway.tokens import RECENT_MAX, Tokens
+from simulators.virtual.time import VirtualClock, VirtualLoop
+
+KEY = StreamKey("security", Stream.LOG, "1ed9e4a0", 1, "57a47006")
+T = TypeVar("T")
+
+
+class Disk:
+    """A Writer that holds some numbers, fails, or never answers."""
+
+    backlog = 0
+    dropped = 0
+
+    def __init__(
+        self, held: range, *, error: LedgerError | None = None, hangs: bool = False
+    ) -> None:
+        self._held = held
+        self._error = error
+        self._hangs = hangs
+        self.reads: list[tuple[int, int]] = []
+
+    def read(self, key: StreamKey, first: int, last: int) -> asyncio.Future[list[Message]]:
+        self.reads.append((first, last))
+        future: asyncio.Future[list[Message]] = asyncio.get_running_loop().create_future()
+        if self._error is not None:
+            future.set_exception(self._error)
+        elif not self._hangs:
+            numbers = [number for number in range(first, last + 1) if number in self._held]
+            future.set_result(
+                [Message(key, n, f"e{n}", "state.x", None, b"disk%d" % n) for n in numbers]
+            )
+        return future
+
+    def append(self, entry: Entry) -> asyncio.Future[None]:
+        raise AssertionError(entry)
+
+    def settle(self, key: StreamKey, ranges: list[tuple[int, int]], utc_ms: int) -> None:
+        raise AssertionError(key, ranges, utc_ms)
+
+    def call(self, fn: Callable[[Ledger], T]) -> asyncio.Future[T]:
+        raise AssertionError(fn)
+
+    async def stop(self, *, within_s: float) -> bool:
+        raise AssertionError(within_s)
+
+
+def refs(*numbers: int) -> list[Ref]:
+    return [Ref(KEY, number) for number in numbers]
+
+
+def fetch(
+    disk: Disk, wanted: list[Ref], kept: Mapping[int, bytes] | None = None
+) -> tuple[list[tuple[int, bytes]], list[int], list[str]]:
+    """What came of one fetch: numbers with bytes, numbers that are gone, and what was logged."""
+    loop, said = VirtualLoop(), list[str]()
+    clock = VirtualClock(loop, boot="b0070001")
+    tokens = Tokens(disk, Seldom(lambda line, _: said.append(line), clock))
+    for number, token in (kept or {}).items():
+        tokens.keep(Ref(KEY, number), token)
+    try:
+        found, gone = loop.run_until_complete(tokens.fetch(wanted))
+    finally:
+        loop.close()
+    return [(ref.sequence, token) for ref, token in found], [ref.sequence for ref in gone], said
+
+
+def test_tokens_come_from_memory_first_and_in_the_order_asked_for() -> None:
+    disk = Disk(range(1, 10))
+    found, gone, said = fetch(disk, refs(4, 1, 2, 7), {2: b"memory2"})
+    assert found == [(4, b"disk4"), (1, b"disk1"), (2, b"memory2"), (7, b"disk7")]
+    assert (gone, said) == ([], [])
+
+
+def test_tokens_of_a_stretch_are_one_read() -> None:
+    disk = Disk(range(1, 100))
+    fetch(disk, refs(*range(1, 41), *range(50, 60)))
+    assert disk.reads == [(1, 40), (50, 59)]
+
+
+def test_tokens_that_are_nowhere_are_named_so_that_nobody_offers_them_for_ever() -> None:
+    found, gone, said = fetch(Disk(range(1, 3)), refs(1, 2, 3, 4))
+    assert [number for number, _ in found] == [1, 2]
+    assert gone == [3, 4]
+    assert said == ["owed messages are gone: the disk never had them"]
+
+
+def test_tokens_on_a_failing_disk_are_not_gone() -> None:
+    """Trouble says nothing of what exists: they come up again with the next offer."""
+    error = LedgerError(StorageTrouble.IO_ERROR, "the disk gave an I/O error")
+    found, gone, said = fetch(Disk(range(0), error=error), refs(1, 2), {2: b"memory2"})
+    assert (found, gone) == ([(2, b"memory2")], [])
+    assert said == ["owed messages could not be read: the disk gave an I/O error"]
+
+
+def test_tokens_are_not_waited_for_when_the_disk_hangs() -> None:
+    found, gone, said = fetch(Disk(range(0), hangs=True), refs(1, 5))
+    assert (found, gone) == ([], [])
+    assert said == ["owed messages could not be read: the disk does not answer"]
+
+
+def test_tokens_in_memory_are_bounded_and_forgotten_when_settled() -> None:
+    loop = VirtualLoop()
+    tokens = Tokens(Disk(range(0)), Seldom(lambda *_: None, VirtualClock(loop, boot="b0070001")))
+    for number in range(1, RECENT_MAX + 3):
+        tokens.keep(Ref(KEY, number), b"t")
+    tokens.forget(KEY, [(10, 20)])
+
+    async def held() -> list[int]:
+        found, _ = await tokens.fetch(refs(1, 2, 3, 15, RECENT_MAX + 2))
+        return [ref.sequence for ref, _ in found]
+
+    try:
+        assert loop.run_until_complete(held()) == [3, RECENT_MAX + 2]
+    finally:
+        loop.close()
