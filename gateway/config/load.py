@@ -125,6 +125,8 @@ def run_check(path: str, *, as_json: bool) -> int:
     else:
         for line in _report(path, result):
             _say(line)
+        if result.premises is None:  # apart from the lines themselves, which a program may count
+            sys.stderr.write(f"{_count(len(result.mistakes), 'mistake')} in {path}\n")
     return EXIT_WELL if result.premises else EXIT_CONFIGURATION
 
 
@@ -201,7 +203,7 @@ def _report(path: str, result: CheckResult) -> list[str]:
     lines += [f"warning: {warning}" for warning in result.warnings]
     premises = result.premises
     if premises is None:
-        return [*lines, f"{_count(len(result.mistakes), 'mistake')} in {path}"]
+        return lines
     counts = (
         _count(len(premises.points), "point"),
         _count(len(premises.uplinks), "uplink"),
