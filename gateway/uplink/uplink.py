@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import random as dice
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import TypeAlias
 
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type
@@ -110,6 +111,7 @@ class Uplink:
         self._log = log
         self._connection: Connection | None = None
         self._down_told = False
+        self._unsteady = False
         self._down_since_us = 0
         self._attempts = 0
         self._nap: asyncio.Future[None] | None = None
@@ -212,13 +214,19 @@ class Uplink:
             await connection.close(None if lost.done() else self._goodbye)
         self._fell(why, "")
         if self._clock.now_us() - up_us < STEADY_S * 1e6:
+            self._flaps(why)
             raise UplinkError(why, "it did not last")
 
     def _rise(self, connection: Connection) -> None:
         self._connection = connection
         after_s = (self._clock.now_us() - self._down_since_us) / 1e6
         fields = {"uplink": self.id, "after_s": round(after_s, 3), "attempts": self._attempts}
-        self._log("uplink up", fields)
+        if self._unsteady:
+            steady_us = self._clock.now_us() + int(STEADY_S * 1e6)
+            holds = partial(self._holds, connection, fields)
+            self._clock.call_at(steady_us, holds, relaxed=True)
+        else:
+            self._log("uplink up", fields)
         self._down_told = False
         self._attempts = 0
         self.why = ""
@@ -226,6 +234,18 @@ class Uplink:
             self._birth.topic, self._birth.payload, qos=1, retain=True, on_ack=self._born
         )
         self._on_up(self)
+
+    def _flaps(self, why: str) -> None:
+        """Said once: a broker that lets us in and throws us out does so several times a second."""
+        if not self._unsteady:
+            self._unsteady = True
+            hint = "it lets us in and hangs up: look at our rights there, and for our id used twice"
+            self._log("uplink unsteady", {"uplink": self.id, "why": why, "hint": hint})
+
+    def _holds(self, connection: Connection, fields: Mapping[str, object]) -> None:
+        if self._connection is connection and not connection.lost.done():
+            self._unsteady = False
+            self._log("uplink up", fields)
 
     def _born(self, ack: Ack, why: str) -> None:
         if ack is Ack.REFUSED:
@@ -238,7 +258,8 @@ class Uplink:
         self._down_told = True
         if not self._attempts:
             self._down_since_us = self._clock.now_us()
-        self._log("uplink down", {"uplink": self.id, "why": why, "hint": hint})
+        if not self._unsteady:
+            self._log("uplink down", {"uplink": self.id, "why": why, "hint": hint})
         self._on_down(self, self.why)
 
     def _message(self, topic: str, payload: bytes, retained: bool) -> None:  # noqa: FBT001 - OnMessage's shape
