@@ -384,7 +384,7 @@ def test_refused_uplink_says_what_to_do_and_the_other_goes_on(tmp_path: Path) ->
 
 
 def test_every_connection_begins_with_a_heartbeat(tmp_path: Path) -> None:
-    """Before any backlog, on each route, at every connection of a link that breaks again and again."""
+    """Before any backlog, on each route, at every connection of a link that often breaks."""
 
     async def scenario(school: School) -> None:
         for centre in school.centres.values():
