@@ -1,4 +1,4 @@
-"""P12: the whole daemon under virtual time; one seed, one history."""
+"""The whole daemon under virtual time: one seed, one history."""
 
 from __future__ import annotations
 

@@ -15,10 +15,10 @@ from typing import Protocol, TypeAlias
 from gateway.core.model import UplinkSpec
 
 CONNECT_WITHIN_S = 3.0
-"""Bound on one whole attempt: DNS, TCP, TLS, CONNACK and SUBACK (design 4.2)."""
+"""Bound on one whole attempt: DNS, TCP, TLS, CONNACK and SUBACK."""
 
 KEEPALIVE_S = 4
-"""MQTT keepalive (design 4.2): a silent broker is given up after two of them."""
+"""MQTT keepalive: a silent broker is given up after two of them."""
 
 GOODBYE_WITHIN_S = 0.5
 """How long a deliberate close waits for the broker to take the goodbye."""

@@ -46,7 +46,7 @@ STEADY_S = 10.0
 
 
 class BackOff(wait_base):
-    """How long to wait before the next attempt, with full jitter (design 4.2).
+    """How long to wait before the next attempt, with full jitter.
 
     After the first failure at most 0.2 s; while `urgent()` (an alarm is owed) at most 0.5 s; else
     at most 1 s, doubling up to 30 s. Never under 0.05 s.
