@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
@@ -57,7 +58,7 @@ class Writer(Protocol):
         """Log entries given up since the start because the queue was full."""
 
 
-class _Common:
+class _Common(ABC):
     """The part of the contract that is the same with and without a thread."""
 
     def __init__(
@@ -132,11 +133,13 @@ class _Common:
         self._wake()
         return future
 
+    @abstractmethod
     def _wake(self) -> None:
-        raise NotImplementedError
+        """There is work: see that a round is made of it."""
 
+    @abstractmethod
     def _hand_over(self, outcomes: list[Outcome]) -> None:
-        raise NotImplementedError
+        """Bring the outcomes of a round to the loop."""
 
 
 class ThreadWriter(_Common):
