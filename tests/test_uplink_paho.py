@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import datetime as dt
 import random
 import socket
@@ -449,6 +450,43 @@ def test_wrong_clock_does_not_stop_the_connection(tmp_path: Path) -> None:
         refusal(spec)
         thread.join()
     assert first_bytes == [b"\x10"]  # a CONNECT came through TLS
+
+
+def said_at_a_door_with(issued: Pki, trusted: Path) -> str:
+    """What the refusal says where a TLS server shows a certificate, and every handshake fails."""
+    with socket.create_server((HOST, 0)) as server:
+        server.settimeout(2)
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(issued.server_certificate, issued.server_key)
+        let_in: list[bool] = []
+
+        def serve() -> None:
+            with contextlib.suppress(TimeoutError):
+                while True:
+                    plain, _ = server.accept()
+                    with plain, contextlib.suppress(OSError):
+                        context.wrap_socket(plain, server_side=True).close()
+                        let_in.append(True)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        spec = UplinkSpec(id="x", host=HOST, port=server.getsockname()[1], ca=str(trusted))
+        error = refusal(spec)
+        thread.join()
+    assert not let_in
+    return str(error)
+
+
+def test_expired_certificate_is_refused_under_a_right_clock(tmp_path: Path) -> None:
+    """The look past dates is for certificates from the future only."""
+    old = Pki(tmp_path / "pki", age=dt.timedelta(days=40))
+    assert "renew the broker's certificate" in said_at_a_door_with(old, old.ca)
+
+
+def test_certificate_from_the_future_still_needs_our_authority(tmp_path: Path, pki: Pki) -> None:
+    """A wrong clock opens no door to a stranger."""
+    stranger = Pki(tmp_path / "stranger", age=dt.timedelta(days=-10))
+    assert "must name the authority" in said_at_a_door_with(stranger, pki.ca)
 
 
 # --- the supervisor over the network ------------------------------------------------------------
