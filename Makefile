@@ -22,13 +22,13 @@ lint: setup ## ruff and mypy strict, over everything
 	@.venv/bin/ruff format --check .
 	@.venv/bin/mypy
 
-bench: setup ## the three benchmarks, whole (about ten minutes)
-	@$(py) -m benchmarks.latency; a=$$?; $(py) -m benchmarks.waveforms; b=$$?; \
-	$(py) -m benchmarks.footprint; c=$$?; exit $$((a + b + c))
+bench: setup ## every benchmark, whole (about twenty minutes)
+	@ends=0; for name in latency waveforms footprint bus; do \
+	  $(py) -m benchmarks.$$name || ends=1; done; exit $$ends
 
-bench-quick: setup ## the three benchmarks, each under 30 seconds
-	@$(py) -m benchmarks.latency --quick; a=$$?; $(py) -m benchmarks.waveforms --quick; b=$$?; \
-	$(py) -m benchmarks.footprint --quick; c=$$?; exit $$((a + b + c))
+bench-quick: setup ## every benchmark, each well under a minute
+	@ends=0; for name in latency waveforms footprint bus; do \
+	  $(py) -m benchmarks.$$name --quick || ends=1; done; exit $$ends
 
 vectors: setup ## write the published test vectors again (nothing should change)
 	@$(py) -m tools.make_vectors

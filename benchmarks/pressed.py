@@ -1,7 +1,8 @@
 """The real daemon on simulated pins, pressed by lines on standard input: a child of `latency`.
 
-All of it is as `simulators run` starts it; only that the finger is told when, and says at which
-microsecond the contact closed. `stall MS` makes every later sync of the ledger's disk that slow.
+All of it is as `simulators run` starts it, without the buses; only that the finger is told when,
+and says at which microsecond the contact closed. `stall MS` makes every later sync of the ledger's
+disk that slow.
 """
 
 from __future__ import annotations
@@ -13,12 +14,14 @@ import random
 import signal
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from drivers.gpio import GpioDriver
 from gateway.clock import SystemClock
 from gateway.config.child import load
-from gateway.core.model import Point
+from gateway.core.hardware import device_of
+from gateway.core.premises import Point, Premises
 from gateway.daemon import Gateway
 from gateway.keys import load_signing_key
 from gateway.log import open_log
@@ -28,7 +31,7 @@ from gateway.record.writer import Writer
 from gateway.seams import Disk, Seams
 from gateway.uplink.mqtt import PahoConnector
 from simulators.building.hardware import SimulatedPins
-from simulators.faulty_disk import FaultyDisk
+from simulators.disk.faulty import FaultyDisk
 
 POINT = "guard-post"
 
@@ -119,11 +122,22 @@ class _Ready:
         """Nobody listens."""
 
 
+def on_pins(premises: Premises) -> Premises:
+    """Without its buses and what hangs on them: those are `bus`'s to measure."""
+    points = tuple(
+        point
+        for point in premises.points
+        if not any(device_of(address) for address in point.input.addresses)
+    )
+    return replace(premises, points=points, buses=(), devices=(), reactions=())
+
+
 async def run(options: argparse.Namespace) -> int:
     """Until standard input ends or SIGTERM."""
-    premises = (await load(options.config)).premises
-    if premises is None:
+    whole = (await load(options.config)).premises
+    if whole is None:
         return 3
+    premises = on_pins(whole)
     clock, log = SystemClock(), open_log("qorgan")
     pins = SimulatedPins(clock.now_us)
     for point in premises.points:

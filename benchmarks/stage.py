@@ -17,15 +17,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gateway.core.jws import VerifyKey
-from gateway.core.model import UplinkSpec
+from gateway.core.premises import UplinkSpec
 from gateway.keys import new_key
 from simulators.network.brokers import HOST, Broker, Mosquitto, Nats, free_port
-from simulators.site import GATEWAY, Site, furnish
+from simulators.site import GATEWAY, SIMULATED, Site, furnish
 
 LEAST = "least"
 """The least program's user at the broker, in the place of a gateway's id in its topics."""
 
 ANSWER_WITHIN_S = 20.0
+ANSWER_BYTES_MAX = 1 << 24
+"""A line a child writes: minutes of events are some hundred kilobytes."""
 END_WITHIN_S = 5.0
 LAST_WORDS_BYTES = 1_500
 REAL_TIME_PRIORITY = 10
@@ -73,16 +75,21 @@ class Stage:
 
 
 @contextlib.contextmanager
-def set_up(parent: Path | None = None) -> Iterator[Stage]:
+def set_up(parent: Path | None = None, *, template: str | None = None) -> Iterator[Stage]:
     """Mosquitto with mTLS and MQTT 5, or nats-server with 3.1.1 where that is not installed.
+
+    template: a configuration in the place of the simulated school's.
 
     parent: where its folder is made, by default where temporary files are. Mosquitto saves what it
     holds every second and stands still meanwhile, so times are measured with that in memory.
     """
     with tempfile.TemporaryDirectory(prefix="qorgan-bench-", dir=parent) as name:
-        directory, port = Path(name), free_port()
+        directory, port, source = Path(name), free_port(), SIMULATED
+        if template is not None:
+            source = directory / "template.yaml"
+            source.write_text(template, encoding="utf-8")
         for kind, mqtt in ((Mosquitto, "5"), (Nats, "3.1.1")):
-            site = furnish(directory / "site", port=port, mqtt=mqtt)
+            site = furnish(directory / "site", port=port, mqtt=mqtt, template=source)
             users = [GATEWAY, LEAST]
             broker = kind(directory / "broker", site.pki, gateways=users, port=port)
             try:
@@ -168,6 +175,7 @@ async def running(
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=words,
+            limit=ANSWER_BYTES_MAX,
             cwd=ROOT,
             env={**os.environ, **(environment or {})},
             start_new_session=True,

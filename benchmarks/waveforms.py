@@ -20,8 +20,9 @@ from random import Random
 from typing import Protocol
 
 from benchmarks.table import Figure, at_most, show
-from gateway.core.model import Input, Level, Line, Point, PointKind, Reading
+from gateway.core.model import Level, Reading
 from gateway.core.monitor import Confirmed, Monitor
+from gateway.core.premises import Input, Line, Point, PointKind
 from simulators.building.waveforms import BOUNCE_ORDINARY_US, BOUNCE_WORST_US, TRAVEL_US, emi_burst
 
 COUNT = 1_000_000

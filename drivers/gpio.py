@@ -1,4 +1,4 @@
-"""Contacts and lamps on a Raspberry Pi's pins, through gpiozero's pin level.
+"""Contacts, lamps and small relays on a Raspberry Pi's pins, through gpiozero's pin level.
 
 Owns the pins and the way from the pin library's thread to the loop. May not debounce (a pin
 library's own debouncing stamps late and swallows short presses), may not use gpiozero's devices
@@ -15,9 +15,10 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
-from drivers.base import DriverError, Wire, level_of
+from drivers.base import DriverError, Ear, Output, Wire, level_of
 from drivers.pins import Pin, PinFactory, open_pins, pin_number
-from gateway.core.model import Json, Level, Reading
+from gateway.core.action import Action, Outcome, Result
+from gateway.core.model import US_PER_MS, Json, Level, Reading
 
 __all__ = ["GpioDriver", "open_pins"]
 
@@ -29,13 +30,13 @@ _PULL_UP = "up"
 
 
 class GpioDriver:
-    """Readings from contacts, and lamps, on the pins of one factory; `drivers.base.Driver`.
+    """Readings from contacts, and outputs, on the pins of one factory; `drivers.base.Driver`.
 
     factory: made by `open_pins`; closed by `stop`, so one driver a factory. now_us: the gateway's
     monotonic microseconds; called from the pin library's thread too. report: told, on the loop,
     once of each thing that went wrong and once when it is well again: `gpio.input.unreadable`,
     `gpio.input.readable`, `gpio.edge.lost`, `gpio.edge.missed`, `gpio.lamp.failed`,
-    `gpio.lamp.well`, `gpio.consumer.failed`, `gpio.close.failed`.
+    `gpio.lamp.well`, `gpio.pulse.stuck`, `gpio.consumer.failed`, `gpio.close.failed`.
     """
 
     def __init__(
@@ -48,10 +49,10 @@ class GpioDriver:
         self._factory = factory
         self._now_us = now_us
         self._report = report
-        self._on_reading: Callable[[Reading], None] | None = None
+        self._ear: Ear | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._inputs: list[_Input] = []
-        self._lamps: dict[str, _Lamp] = {}
+        self._outputs: dict[str, _Output] = {}
         self._lock = threading.Lock()
         self._queue: deque[tuple[_Input, Level, int]] = deque()
         self._drain_due = False
@@ -60,33 +61,30 @@ class GpioDriver:
         self._told: list[str] = []
         self._stopped = False
 
-    def start(
-        self,
-        *,
-        wires: Sequence[Wire],
-        lamps: Sequence[str],
-        on_reading: Callable[[Reading], None],
-    ) -> None:
-        """Open inputs and lamps (dark), report every input's level in the order of `wires`.
+    def start(self, *, wires: Sequence[Wire], outputs: Sequence[Output], ear: Ear) -> None:
+        """Open inputs and outputs, report every input's level in the order of `wires`.
 
-        Must run on the loop that `on_reading` is to be called on. Raises DriverError, with
-        everything closed again, when a pin cannot be had.
+        Outputs begin at rest: lamps dark, locks locked (a pin that was given back keeps nothing).
+        Must run on the loop that `ear` is to be told on. Raises DriverError, with everything
+        closed again, when a pin cannot be had.
         """
         if self._loop is not None:
             raise DriverError("this GPIO driver has been started before: make a new one")
         self._loop = asyncio.get_running_loop()
-        self._on_reading = on_reading
+        self._ear = ear
         taken: dict[int, str] = {}
         try:
-            for address in lamps:
-                self._lamps[address] = _Lamp(self._open(address, taken, _as_lamp))
+            for output in outputs:
+                rest = output.energised_locks
+                pin = self._open(output.address, taken, partial(_as_output, rest=rest))
+                self._outputs[output.address] = _Output(pin)
             for wire in wires:
                 pin = self._open(wire.address, taken, _as_contact)
                 item = _Input(wire, pin, self._seen)
                 self._inputs.append(item)
                 _watch(item)
         except DriverError:
-            self.stop()
+            self.close()
             raise
         # Only now, with the edges watched: what changes after this is seen as an edge, so no
         # moment is left in which a press could fall between the first level and the first edge.
@@ -97,20 +95,48 @@ class GpioDriver:
         """Drive a lamp. One that cannot be driven is reported once, until it is well again."""
         if self._stopped:
             return
-        lamp = self._lamps.get(address)
-        if lamp is None:
+        output = self._outputs.get(address)
+        if output is None:
             self._tell_once(f"lamp {address}", "gpio.lamp.failed", address, "no such lamp is open")
             return
-        try:
-            lamp.pin.state = on
-        except Exception as error:  # noqa: BLE001 - each pin library raises its own kinds
-            if not lamp.failed:
-                lamp.failed = True
-                self._report("gpio.lamp.failed", {"input": address, "why": _why(error)})
-            return
-        if lamp.failed:
-            lamp.failed = False
-            self._report("gpio.lamp.well", {"input": address})
+        why = output.drive(on=on)
+        if bool(why) is not output.failed:
+            output.failed = bool(why)
+            fields: dict[str, Json] = {"input": address, "why": why} if why else {"input": address}
+            self._report("gpio.lamp.failed" if why else "gpio.lamp.well", fields)
+
+    def act(self, action: Action) -> None:
+        """Drive an output and read its pin back; a timed one is turned back by this program.
+
+        A pin has no timer of its own: for a door that must close whatever becomes of the gateway,
+        take a unit that has one.
+        """
+        assert self._loop is not None
+        output, now_us = self._outputs.get(action.output), self._now_us()
+        if output is None or self._stopped:
+            self._answer(action, Outcome.FAILED, "no such output is open")
+        elif now_us > action.not_after_us:
+            self._answer(action, Outcome.EXPIRED, "its time was over before it could be begun")
+        else:
+            output.forget_pulse()
+            why = output.drive(on=action.on)
+            if not why and action.for_ms is not None:
+                seconds = action.for_ms * US_PER_MS / 1e6
+                back = partial(self._pulse_over, action.output, output, on=not action.on)
+                output.pulse = self._loop.call_later(seconds, back)
+            self._answer(action, Outcome.FAILED if why else output.read_back(on=action.on), why)
+
+    def _answer(self, action: Action, outcome: Outcome, why: str) -> None:
+        assert self._loop is not None
+        assert self._ear is not None
+        result = Result(action.id, outcome, self._now_us(), why)
+        self._loop.call_soon(self._ear.result, result)
+
+    def _pulse_over(self, address: str, output: _Output, *, on: bool) -> None:
+        output.pulse = None
+        why = output.drive(on=on)
+        if why:
+            self._report("gpio.pulse.stuck", {"input": address, "why": why})
 
     def check(self) -> None:
         """Read every pin and report what differs from the last edge seen, stamped now.
@@ -125,15 +151,24 @@ class GpioDriver:
         for item in self._inputs:
             self._recheck(item)
 
-    def stop(self) -> None:
-        """Lamps off, pins given back; nothing is reported afterwards. Safe to call twice."""
+    def status(self) -> Mapping[str, Json]:
+        """Pins are on no bus."""
+        return {}
+
+    async def stop(self) -> None:
+        """Outputs off, pins given back; nothing is reported afterwards. Safe to call twice."""
+        self.close()
+
+    def close(self) -> None:
+        """What `stop` does, for who has no loop to wait on."""
         if self._stopped:
             return
         self._stopped = True
         for item in self._inputs:
             self._attempt(item.wire.address, partial(_unwatch, item.pin))
-        for address, lamp in self._lamps.items():
-            self._attempt(address, partial(_darken, lamp.pin))
+        for address, output in self._outputs.items():
+            output.forget_pulse()
+            self._attempt(address, partial(_darken, output.pin))
         self._attempt("", self._factory.close)
         with self._lock:
             self._queue.clear()
@@ -216,11 +251,11 @@ class GpioDriver:
         """Tell the daemon of a change. Times of one wire never go back, levels never repeat."""
         if self._stopped or level is item.handed:
             return
-        assert self._on_reading is not None
+        assert self._ear is not None
         item.handed = level
         item.handed_at_us = max(item.handed_at_us, at_us)
         try:
-            self._on_reading(Reading(item.wire.address, level, item.handed_at_us))
+            self._ear.reading(Reading(item.wire.address, level, item.handed_at_us))
         except Exception as error:  # noqa: BLE001 - the other inputs must still be heard
             self._tell_once("consumer", "gpio.consumer.failed", item.wire.address, _why(error))
 
@@ -270,16 +305,36 @@ class _Input:
         self._on_seen(self, ticks, state)
 
 
-class _Lamp:
-    """One lamp's pin, and whether the last attempt to drive it failed."""
+class _Output:
+    """One output's pin, a pulse that is to end, and whether the last attempt to drive it failed."""
 
     def __init__(self, pin: Pin) -> None:
         self.pin = pin
         self.failed = False
+        self.pulse: asyncio.TimerHandle | None = None
+
+    def drive(self, *, on: bool) -> str:
+        """Set the pin; why it could not be set, empty when it could."""
+        try:
+            self.pin.state = on
+        except Exception as error:  # noqa: BLE001 - each pin library raises its own kinds
+            return _why(error)
+        return ""
+
+    def read_back(self, *, on: bool) -> Outcome:
+        try:
+            return Outcome.CONFIRMED if bool(self.pin.state) is on else Outcome.MISMATCH
+        except Exception:  # noqa: BLE001 - as above; it was set, and cannot be read
+            return Outcome.ACCEPTED
+
+    def forget_pulse(self) -> None:
+        if self.pulse is not None:
+            self.pulse.cancel()
+            self.pulse = None
 
 
-def _as_lamp(pin: Pin) -> None:
-    pin.output_with_state(False)
+def _as_output(pin: Pin, *, rest: bool) -> None:
+    pin.output_with_state(rest)
 
 
 def _as_contact(pin: Pin) -> None:

@@ -1,4 +1,4 @@
-"""The daemon, as a table of contents: open everything, then collect, deliver and attend.
+"""The daemon, as a table of contents: open everything, then collect, deliver, obey and attend.
 
 `collect` is called with every reading and decides at once; `attend` is the one loop that looks at
 deadlines; delivery runs beside it. Everything that differs between a school and a simulation comes
@@ -8,35 +8,45 @@ in through `Seams`.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
+from drivers.base import Ear
 from gateway.clock import Bell, Timer
 from gateway.core.alarms import Register
+from gateway.core.commands import Refusal
 from gateway.core.jws import SigningKey
 from gateway.core.kinds import phase_of
 from gateway.core.model import (
-    US_PER_MS,
     AlarmState,
     AlarmWord,
+    Condition,
     Event,
     Fact,
     Json,
-    Point,
-    Premises,
     Reading,
-    Route,
     Stream,
 )
-from gateway.core.monitor import Confirmed, Monitor
-from gateway.core.outbox import Overdue, Why
+from gateway.core.modes import KEPT, Modes
+from gateway.core.outbox import Overdue
+from gateway.core.premises import Premises, Route
+from gateway.core.standing import Standing, patience_of
 from gateway.delivery import Delivery
+from gateway.desk import Desk
+from gateway.hands import Hands
 from gateway.health import Health
 from gateway.lamps import Lamps
+from gateway.obey import Obey
+from gateway.points import Points
+from gateway.record.ledger import Found
 from gateway.record.writer import Writer
-from gateway.recorder import Recorder
-from gateway.restart import Held, held_by, inventory, wires
-from gateway.seams import Seams
-from gateway.storage import Storage
+from gateway.recorder import NOTHING, Recorder
+from gateway.restart import Held, held_by, inventory, outputs, recall, wires
+from gateway.seams import Seams, Seldom
+from gateway.storage import DiskNews
+from gateway.undelivered import Undelivered
+from gateway.upkeep import Upkeep
 
 CHECK_EVERY_US = 200_000
 """Inputs are re-read this often, in case an edge was missed."""
@@ -47,27 +57,10 @@ ALIVE_EVERY_US = 2_000_000
 AFTER_US = 5_000
 """Log and lamps let an alarm go ahead: at once they cost it a quarter of a millisecond."""
 
-PRUNE_EVERY_US = 3_600_000_000
-PRUNE_LIMIT = 5_000
-MS_PER_DAY = 86_400_000
 STOP_WITHIN_S = 2.0
 
 _ANSWERS = frozenset({"acknowledged", "dispatched", "closed", "cleared"})
 """What people have said, or the end: after any of it no further route is called."""
-
-
-class _DiskNews:
-    """Brings the writer's callbacks to the gateway, which is made after the writer."""
-
-    gateway: Gateway | None = None
-
-    def trouble(self, why: str, text: str) -> None:
-        if self.gateway is not None:
-            self.gateway.disk_trouble(why, text)
-
-    def recovered(self) -> None:
-        if self.gateway is not None:
-            self.gateway.disk_recovered()
 
 
 class Gateway:
@@ -84,6 +77,7 @@ class Gateway:
         self._bell = Bell(seams.clock)
         self._register = Register(premises.points)
         self._register.restore(held.open_events)
+        self._modes = Modes(premises.points, gateway=premises.gateway)
         self._delivery = Delivery(
             premises,
             seams,
@@ -91,6 +85,9 @@ class Gateway:
             signer=signer,
             writer=writer,
             listener=self,
+        )
+        self.upkeep = Upkeep(
+            premises, seams.clock, writer, tell=self.tell, take_over=self._take_over
         )
         self._recorder = Recorder(
             premises,
@@ -102,31 +99,69 @@ class Gateway:
             clock=seams.clock,
             random=seams.random,
             release=self._delivery.release,
-            late=lambda: self.tell(self._storage.late(self._clock.now_us())),
+            late=self.upkeep.late,
+            status=self._modes.status,
         )
         self._recorder.restore(held.open_events)
-        self._storage = Storage()
+        self._standing = Standing(
+            held.open_faults, patience_of(premises), now_us=seams.clock.now_us()
+        )
         self._lamps = Lamps(premises.points, seams.driver)
-        self._monitors = {point.id: self._monitor(point) for point in premises.points}
-        self._points = {
-            address: point.id for point in premises.points for address in point.input.addresses
-        }
-        self._timers: dict[str, Timer] = {}
+        self._points = Points(
+            premises,
+            seams.clock,
+            held=held,
+            register=self._register,
+            modes=self._modes,
+            new_id=self._recorder.new_id,
+            tell=self.tell,
+            keep=self._keep,
+        )
+        self._hands = Hands(
+            premises,
+            seams.driver,
+            seams.clock,
+            points=self._points,
+            tell=self.tell,
+            keep=self._keep,
+        )
+        self._register.locked_down = lambda: self._hands.reactions.lockdown is not None
+        self._obey, self.desk = self._orderlies()
+        recall(seams.memory, held.kept, self._keep)
         self._unlogged: list[Event] = []
         self._after: Timer | None = None
-        self._undelivered: dict[str, dict[str, Why]] = {}
-        self._check_us = self._alive_us = self._prune_us = self._clock.now_us()
+        self._undelivered = Undelivered()
+        self._check_us = self._alive_us = self._clock.now_us()
 
-    def _monitor(self, point: Point) -> Monitor:
-        now_us = self._clock.now_us()
-        proved_ms = self._held.last_proved.get(point.id, self._held.first_start_utc_ms)
-        age_ms = max(0, self._clock.stamp(now_us).utc_ms - proved_ms)
-        return Monitor(point, proved_us=now_us - age_ms * US_PER_MS)
+    def _orderlies(self) -> tuple[Obey, Desk]:
+        """Who obeys commands, and who answers at the control socket."""
+        premises, seams, identity = self._premises, self._seams, self._held.identity
+        obey = Obey(
+            premises,
+            identity,
+            self._clock,
+            hands=self._hands,
+            modes=self._modes,
+            seldom=Seldom(seams.log, seams.clock),
+            tell=self.tell,
+            pass_on=self._points.pass_on,
+            changed=self._modes_changed,
+        )
+        desk = Desk(
+            premises,
+            seams,
+            identity=identity,
+            points=self._points,
+            hands=self._hands,
+            delivery=self._delivery,
+            obey=obey,
+        )
+        return obey, desk
 
     @classmethod
     async def open(cls, premises: Premises, seams: Seams, *, signer: SigningKey) -> Gateway:
         """Open the ledger and take over what it holds. Raises LedgerBusy for a second daemon."""
-        stamp, news = seams.clock.stamp(seams.clock.now_us()), _DiskNews()
+        stamp, news = seams.clock.stamp(seams.clock.now_us()), DiskNews()
         writer, _ = await seams.disk.open(
             start=seams.random.randbytes(4).hex(),
             fresh_id=seams.random.randbytes(4).hex(),
@@ -136,45 +171,41 @@ class Gateway:
             on_recovered=news.recovered,
         )
         held = await writer.call(held_by)
-        news.gateway = cls(premises, seams, signer=signer, writer=writer, held=held)
-        return news.gateway
+        gateway = cls(premises, seams, signer=signer, writer=writer, held=held)
+        news.on_trouble, news.on_recovered = gateway.upkeep.trouble, gateway.upkeep.recovered
+        return gateway
 
-    # --- collect -----------------------------------------------------------------------------
+    # --- what the driver reports ---------------------------------------------------------------
 
     def collect(self, reading: Reading) -> None:
         """A driver saw an input. Facts that follow are recorded and sent before this returns."""
-        point_id = self._points[reading.input]
-        self._concluded(point_id, self._monitors[point_id].feed(reading))
+        self._points.collect(reading)
+        self._hands.seen(reading)
 
-    def _woken(self, point_id: str) -> None:
-        self._concluded(point_id, self._monitors[point_id].wake(self._clock.now_us()))
-
-    def _concluded(self, point_id: str, found: Iterable[Confirmed | Fact]) -> None:
-        for item in found:
-            if isinstance(item, Confirmed):
-                new_id = self._recorder.new_id(item.at_us)
-                self.tell(self._register.confirm(item, new_id=new_id))
-            else:
-                self.tell([item])
-        timer = self._timers.pop(point_id, None)
-        if timer is not None:
-            timer.cancel()
-        due_us = self._monitors[point_id].deadline()
-        if due_us is not None:
-            far = due_us - self._clock.now_us() > CHECK_EVERY_US
-            self._timers[point_id] = self._clock.call_at(
-                due_us, lambda: self._woken(point_id), relaxed=far
-            )
+    def _condition(self, condition: Condition) -> None:
+        """Field hardware is broken, or whole again."""
+        phase = "raised" if condition.standing else "cleared"
+        kind = f"fault.{condition.kind}.{phase}"
+        self.tell([Fact(kind, condition.subject, condition.at_us, data=condition.data)])
 
     # --- tell: the one way into the record -------------------------------------------------------
 
-    def tell(self, facts: Iterable[Fact]) -> None:
-        """Record facts and send them; log, lamps and deadlines follow a few milliseconds later."""
-        events = self._recorder.record(facts)
+    def tell(self, facts: Iterable[Fact], kept: Mapping[str, str] = NOTHING) -> None:
+        """Record facts and send them, begin what follows on the premises.
+
+        kept: what must be on disk with the first of them. Log, lamps and deadlines follow a few
+        milliseconds later.
+        """
+        facts = self._standing.passed(facts)
+        if kept and not facts:
+            self._keep(kept)
+        events = self._recorder.record(facts, kept)
+        self._unlogged += events
+        for fact in facts:
+            self._hands.told(fact)
         for event in events:
             if event.alarm is not None and phase_of(event.type) in _ANSWERS:
                 self._answered(event.alarm)
-        self._unlogged += events
         if events and self._after is None:
             after_us = self._clock.now_us() + AFTER_US
             self._after = self._clock.call_at(after_us, self._follow, relaxed=True)
@@ -190,11 +221,15 @@ class Gateway:
         self._lamps.show(self._register, self._clock.now_us())
         self._bell.ring()
 
+    def _keep(self, values: Mapping[str, str]) -> None:
+        """Remember what makes no event."""
+        self.upkeep.on_disk(lambda ledger: ledger.keep(values))
+
     def _answered(self, alarm: str) -> None:
         for outbox in self._delivery.outboxes.values():
             outbox.answered(alarm)
         for route in self._premises.routes:
-            self._delivered(route, alarm)
+            self.tell(self._undelivered.settled(route, alarm, self._clock.now_us()))
 
     # --- what delivery reports -------------------------------------------------------------------
 
@@ -204,9 +239,21 @@ class Gateway:
     def open_alarms(self) -> Sequence[str]:
         return [alarm.id for alarm in self._register.open]
 
+    def modes(self) -> tuple[str, ...]:
+        lockdown = ("lockdown",) if self._hands.reactions.lockdown is not None else ()
+        return (*lockdown, *self._modes.names)
+
+    def isolated(self) -> tuple[str, ...]:
+        return self._modes.isolated
+
+    def command(self, route: Route, token: bytes) -> None:
+        self._obey.heard(route.id, token)
+
+    def command_refused(self, refusal: Refusal) -> None:
+        self._obey.refuse(refusal)
+
     def received(self, route: Route, alarm: str) -> None:
-        if self._undelivered.get(route.id, {}).get(alarm) is Why.NO_RECEIPT:
-            self._delivered(route, alarm)
+        self.tell(self._undelivered.received(route, alarm, self._clock.now_us()))
         speaks = route.answers or not any(other.answers for other in self._premises.routes)
         if speaks:
             data: dict[str, Json] = {"route": route.id}
@@ -227,36 +274,22 @@ class Gateway:
         self.tell(self._register.answer(alarm, state, at_us=self._clock.now_us(), data=data))
 
     def overdue(self, route: Route, overdue: Overdue) -> None:
-        standing = self._undelivered.setdefault(route.id, {})
-        if not standing:
-            data: dict[str, Json] = {
-                "route": route.id,
-                "alarm": overdue.alarm,
-                "why": overdue.why.value,
-                "owed": self._delivery.outboxes[route.id].count(Stream.ALARM),
-            }
-            self.tell([Fact("fault.delivery.raised", route.id, overdue.at_us, data=data)])
-        standing[overdue.alarm] = overdue.why
+        owed = self._delivery.outboxes[route.id].count(Stream.ALARM)
+        self.tell(self._undelivered.overdue(route, overdue, owed=owed))
         if overdue.step < len(route.then):
             self._recorder.owe_also(overdue.alarm, route.then[overdue.step])
+        alarm = self._register.find(overdue.alarm)
+        if alarm is not None:
+            self._hands.unanswered(alarm)
 
-    def _delivered(self, route: Route, alarm: str) -> None:
-        standing = self._undelivered.get(route.id, {})
-        if alarm not in standing:
-            return
-        del standing[alarm]
-        if not standing:
-            now_us = self._clock.now_us()
-            data: dict[str, Json] = {"route": route.id}
-            self.tell([Fact("fault.delivery.cleared", route.id, now_us, data=data)])
-
-    def disk_trouble(self, why: str, text: str) -> None:
-        """Called by the writer, on the loop."""
-        self.tell(self._storage.failed(self._clock.now_us(), why, text))
-
-    def disk_recovered(self) -> None:
-        """Called by the writer, on the loop."""
-        self.tell(self._storage.recovered(self._clock.now_us()))
+    def _take_over(self, found: Found) -> None:
+        """A disk is back, and what it held from before is owed, open and standing again."""
+        self._standing.found(found.open_faults)
+        before = {alarm.id for alarm in self._register.open}
+        self._register.restore(found.open_events)
+        self._recorder.restore(found.open_events, found.holders)
+        back = [alarm for alarm in self._register.open if alarm.id not in before]
+        self._delivery.restore(replace(self._held, **found.debts), back)
 
     # --- attend ----------------------------------------------------------------------------------
 
@@ -265,9 +298,10 @@ class Gateway:
         try:
             self._seams.driver.start(
                 wires=wires(self._premises.points),
-                lamps=self._lamps.addresses,
-                on_reading=self.collect,
+                outputs=outputs(self._premises, self._lamps.addresses),
+                ear=Ear(self.collect, self._condition, self._hands.result),
             )
+            self._lamps.darken()
             self._begin()
             health.ready(f"{len(self._premises.points)} points live")
             async with asyncio.TaskGroup() as tasks:
@@ -285,25 +319,14 @@ class Gateway:
     def _begin(self) -> None:
         """Owe what was owed, and say that we are back."""
         now_us, held = self._clock.now_us(), self._held
-        for route in self._premises.routes:
-            self._delivery.outboxes[route.id].restore(
-                {key: ranges for key, ranges in held.owed.items() if key.route == route.id},
-                [message for message in held.owed_alarms if message.key.route == route.id],
-                now_us,
-                unacknowledged=[
-                    alarm.id
-                    for alarm in self._register.open
-                    if alarm.unanswered and route.id in held.holders.get(alarm.id, ())
-                ],
-            )
+        self._delivery.restore(held, self._register.open)
         data: dict[str, Json] = {"open": list[Json](self.open_alarms())}
         facts = [Fact("state.gateway.restarted", self._premises.gateway, now_us, data=data)]
         facts += inventory(self._premises, held.inventory, now_us)
-        if held.trouble is not None:
-            facts += self._storage.failed(now_us, "memory", held.trouble)
-        if held.set_aside is not None:
-            facts += self._storage.set_aside(now_us, held.set_aside)
+        facts += self.upkeep.begin(trouble=held.trouble, set_aside=held.set_aside, lost=held.lost)
         self.tell(facts)
+        self._obey.restore(held.kept, held.open_events)
+        self._hands.restore(held.kept.get("reactions"), self._register.open)
 
     async def _attend(self, health: Health) -> None:
         """The one loop over deadlines. Most rounds only re-read the inputs."""
@@ -323,40 +346,40 @@ class Gateway:
 
     def _wake(self, now_us: int) -> int | None:
         """Do all that is due, and say when there will be more."""
-        self._prune(now_us)
+        self.upkeep.wake(now_us)
         self.tell(self._register.wake(now_us))
-        self.tell(self._storage.wake(now_us))
+        self._hands.wake(now_us)
+        ended = self._modes.wake(now_us)
+        if ended:
+            self._points.pass_on(ended)
+            self._modes_changed()
+        self.tell(self._standing.wake(now_us))
         self._delivery.wake(now_us)
         self._lamps.show(self._register, now_us)
         moments = (
-            self._prune_us,
+            self.upkeep.deadline(),
             self._register.deadline(),
-            self._storage.deadline(),
+            self._hands.deadline(),
+            self._modes.deadline(),
+            self._standing.deadline(),
             self._delivery.deadline(),
             self._lamps.deadline(now_us),
         )
         return min((moment for moment in moments if moment is not None), default=None)
 
+    def _modes_changed(self) -> None:
+        now_us = self._clock.now_us()
+        self._keep({KEPT: json.dumps(self._modes.memory(self._clock.stamp(now_us), now_us))})
+        self.look_again()
+
     def look_again(self) -> None:
         """Delivery has a nearer deadline than it said."""
         self._bell.ring()
 
-    def _prune(self, now_us: int) -> None:
-        if now_us < self._prune_us:
-            return
-        self._prune_us = now_us + PRUNE_EVERY_US
-        keep_ms = self._premises.ledger.keep_days * MS_PER_DAY
-        before_ms = self._clock.stamp(now_us).utc_ms - keep_ms
-        pruned = self._writer.call(
-            lambda ledger: ledger.prune(before_utc_ms=before_ms, limit=PRUNE_LIMIT)
-        )
-        # a disk in trouble is told by the writer; the next hour tries again
-        pruned.add_done_callback(lambda future: future.cancelled() or future.exception())
-
     async def _stop(self) -> None:
-        for timer in self._timers.values():
-            timer.cancel()
-        self._seams.driver.stop()
+        self._points.stop()
+        self._obey.stop()
+        await self._seams.driver.stop()
         await self._delivery.stop()
         self._follow()
         whole = await self._writer.stop(within_s=STOP_WITHIN_S)

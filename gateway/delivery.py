@@ -13,24 +13,18 @@ from functools import partial
 from typing import Protocol
 
 from gateway.clock import Bell
+from gateway.core.alarms import Alarm
+from gateway.core.commands import Refusal
 from gateway.core.jws import SigningKey, TokenRefused, TokenType, seal
 from gateway.core.message import Heartbeat, heartbeat_payload
-from gateway.core.model import (
-    AlarmWord,
-    Fact,
-    Message,
-    Premises,
-    Receipt,
-    Receipts,
-    Route,
-    Stream,
-    UplinkSpec,
-)
+from gateway.core.model import AlarmWord, Fact, Message, Receipt, Stream
 from gateway.core.outbox import Outbox, Overdue, Ref
 from gateway.core.paths import Path
+from gateway.core.premises import Premises, Receipts, Route, UplinkSpec
 from gateway.core.trust import Trust
 from gateway.record.entry import Identity
 from gateway.record.writer import Writer
+from gateway.restart import Held
 from gateway.seams import Seams, Seldom
 from gateway.tokens import Tokens
 from gateway.uplink.link import Ack, Will
@@ -67,6 +61,18 @@ class Listener(Protocol):
     def look_again(self) -> None:
         """`deadline` has come nearer."""
 
+    def isolated(self) -> tuple[str, ...]:
+        """Points that are out of service on purpose."""
+
+    def modes(self) -> tuple[str, ...]:
+        """The modes that stand, by name."""
+
+    def command(self, route: Route, token: bytes) -> None:
+        """Something came on the route's topic for commands; nothing of it is believed yet."""
+
+    def command_refused(self, refusal: Refusal) -> None:
+        """A command was not even looked at."""
+
 
 class Delivery:
     """All routes over all uplinks."""
@@ -87,7 +93,7 @@ class Delivery:
         self._identity = identity
         self._signer = signer
         self._writer = writer
-        self._listener = listener
+        self.listener = listener
         self._routes = {route.id: route for route in premises.routes}
         self._trust = Trust(
             premises.routes,
@@ -117,9 +123,10 @@ class Delivery:
         gone = Will(presence, b'{"present":false}')
         here = Will(presence, f'{{"present":true,"start":"{self._identity.start}"}}'.encode())
         down = [
-            f"{TOPIC}/{me}/{route.id}/receipts"
+            f"{TOPIC}/{me}/{route.id}/{leaf}"
             for route in self._premises.routes
             if spec.id in route.via
+            for leaf in ("receipts", "commands")
         ]
         return Uplink(
             spec,
@@ -137,6 +144,24 @@ class Delivery:
             urgent=self._urgent,
             log=self._seams.log,
         )
+
+    def restore(self, held: Held, open_alarms: Iterable[Alarm]) -> None:
+        """Owe what was owed before this start."""
+        now_us, alarms = self._clock.now_us(), list(open_alarms)
+        self._trust.elders.update(key.ledger for key in held.owed)
+        for route in self._premises.routes:
+            self.outboxes[route.id].restore(
+                {key: ranges for key, ranges in held.owed.items() if key.route == route.id},
+                [message for message in held.owed_alarms if message.key.route == route.id],
+                now_us,
+                unacknowledged=[
+                    alarm.id
+                    for alarm in alarms
+                    if alarm.unanswered and route.id in held.holders.get(alarm.id, ())
+                ],
+            )
+        for bell in self._bells.values():
+            bell.ring()
 
     def _urgent(self) -> bool:
         return any(outbox.urgent for outbox in self.outboxes.values())
@@ -156,7 +181,7 @@ class Delivery:
                 if message.key.stream is Stream.ALARM:
                     self._uplinks[uplink_id].hurry()
                 self._bells[uplink_id].ring()
-        self._listener.look_again()
+        self.listener.look_again()
 
     def _publish(self, uplink_id: str, ref: Ref, token: bytes) -> None:
         topic = f"{TOPIC}/{self._premises.gateway}/{ref.key.route}/{ref.key.stream.value}"
@@ -177,7 +202,7 @@ class Delivery:
         elif ack is not Ack.LOST:
             path = self._paths[route.id, uplink_id]
             now_us = self._clock.now_us()
-            self._listener.tell(path.refused(why, now_us, nobody=ack is Ack.NOBODY))
+            self.listener.tell(path.refused(why, now_us, nobody=ack is Ack.NOBODY))
 
     async def run(self) -> None:
         """Keep every uplink up and every lane moving, until cancelled."""
@@ -246,7 +271,7 @@ class Delivery:
             if uplink.spec.id in route.via:
                 self.outboxes[route.id].up(uplink.spec.id)
         self._bells[uplink.spec.id].ring()
-        self._listener.look_again()
+        self.listener.look_again()
 
     def _on_down(self, uplink: Uplink, why: str) -> None:
         now_us = self._clock.now_us()
@@ -257,12 +282,19 @@ class Delivery:
             self.outboxes[route.id].down(uplink.spec.id)
         for bell in self._bells.values():
             bell.ring()
-        self._listener.look_again()
+        self.listener.look_again()
 
     def _on_message(self, uplink: Uplink, topic: str, token: bytes, retained: bool) -> None:  # noqa: FBT001 -- the uplink's signature
         route = self._routes.get(topic.split("/")[-2]) if topic.count("/") >= 4 else None
-        if route is None or not topic.endswith("/receipts"):
+        leaf = topic.rpartition("/")[2]
+        if route is None or leaf not in {"receipts", "commands"}:
             self._refused(uplink, "-", "nothing is expected on this topic")
+        elif leaf == "commands":
+            if retained:
+                why, accepts = "it was retained at the broker", "commands sent now; clear the topic"
+                self.listener.command_refused(Refusal(route.id, why, accepts))
+            else:
+                self.listener.command(route, token)
         elif retained:
             self._refused(uplink, route.id, "retained: clear it at the broker, receipts are not")
         else:
@@ -282,11 +314,11 @@ class Delivery:
         if receipt.beat is not None:
             path = self._paths[route.id, uplink.spec.id]
             unheard_us = path.echo(receipt.beat, self._clock.now_us())
-            self._listener.look_again()
+            self.listener.look_again()
             if unheard_us is not None:
                 self.outboxes[route.id].unheard(uplink.spec.id, unheard_us)
         for word in receipt.alarms:
-            self._listener.word(route, word)
+            self.listener.word(route, word)
         self._bells[uplink.spec.id].ring()
 
     def _settle(self, route: Route, receipt: Receipt) -> None:
@@ -296,7 +328,14 @@ class Delivery:
             self._writer.settle(receipt.key, struck, utc_ms)
             self._tokens.forget(receipt.key, struck)
         for alarm in received:
-            self._listener.received(route, alarm)
+            self.listener.received(route, alarm)
+
+    def path_told(self, route: str, uplink: str) -> str:
+        """How a path is, in a word or two, for people."""
+        path = self._paths[route, uplink]
+        if not path.connected:
+            return "not connected"
+        return "good" if path.good else "connected, nobody answers"
 
     # --- time ------------------------------------------------------------------------------------
 
@@ -315,10 +354,10 @@ class Delivery:
                 self._paths[route.id, uplink_id].in_use = uplink_id == carrier
         self.beat(now_us)
         for path in self._paths.values():
-            self._listener.tell(path.wake(now_us))
+            self.listener.tell(path.wake(now_us))
         for route in self._premises.routes:
             for overdue in self.outboxes[route.id].wake(now_us):
-                self._listener.overdue(route, overdue)
+                self.listener.overdue(route, overdue)
 
     def beat(self, now_us: int) -> None:
         """Send the heartbeats that are due now."""
@@ -337,7 +376,7 @@ class Delivery:
     def _beat_taken(self, path: Path, number: int, ack: Ack, _why: str) -> None:
         if ack is Ack.ACCEPTED:
             path.echo(number, self._clock.now_us())
-            self._listener.look_again()
+            self.listener.look_again()
 
     def _heartbeat(self, path: Path, number: int, now_us: int) -> bytes:
         stamp, me = self._clock.stamp(now_us), self._identity
@@ -350,8 +389,10 @@ class Delivery:
             monotonic_ms=stamp.monotonic_ms,
             utc_ms=stamp.utc_ms,
             synchronised=stamp.synchronised,
-            heads={stream: self._listener.head(path.route, stream) for stream in Stream},
-            open=tuple(self._listener.open_alarms()),
+            heads={stream: self.listener.head(path.route, stream) for stream in Stream},
+            open=tuple(self.listener.open_alarms()),
+            isolated=self.listener.isolated(),
+            modes=self.listener.modes(),
         )
         return seal(TokenType.HEARTBEAT, heartbeat_payload(beat), self._signer)
 

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from drivers.base import Driver
 from gateway.core.alarms import Alarm, Register
 from gateway.core.lamp import LampState, lit, next_change_us
-from gateway.core.model import AlarmState, Point
+from gateway.core.model import AlarmState
+from gateway.core.premises import Point
 
 
 def lamp_state(alarm: Alarm | None) -> LampState:
@@ -48,6 +49,11 @@ class Lamps:
     def addresses(self) -> tuple[str, ...]:
         """The outputs the driver must open."""
         return tuple(lamp.address for lamp in self._lamps)
+
+    def darken(self) -> None:
+        """At a start: a lamp on a unit may still be lit from before."""
+        for lamp in self._lamps:
+            self._driver.light(lamp.address, on=False)
 
     def show(self, register: Register, now_us: int) -> None:
         """Bring every lamp to what its alarm and its rhythm say now."""

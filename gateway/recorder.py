@@ -14,21 +14,17 @@ from gateway.clock import Clock, Timer
 from gateway.core.jws import SigningKey
 from gateway.core.kinds import class_of, phase_of, stream_of
 from gateway.core.message import Head, seal_message, uuid7
-from gateway.core.model import (
-    US_PER_MS,
-    Event,
-    Fact,
-    Message,
-    Point,
-    Premises,
-    Route,
-    Stream,
-    StreamKey,
-)
+from gateway.core.model import US_PER_MS, Event, Fact, Message, Status, Stream, StreamKey
+from gateway.core.premises import Point, Premises, Route
 from gateway.record.entry import Entry, Identity
 from gateway.record.writer import Writer
 
 Release = Callable[[Sequence[Message]], None]
+
+NOTHING: Mapping[str, str] = {}
+NOBODY: Mapping[str, Iterable[str]] = {}
+EVERY_ROUTE = "*"
+"""In `Fact.to`: what happened is owed to every route, whatever its list says."""
 
 
 class Recorder:
@@ -47,7 +43,9 @@ class Recorder:
         random: random.Random,
         release: Release,
         late: Callable[[], None],
+        status: Callable[[Fact], Status] = lambda _: Status.ACTUAL,
     ) -> None:
+        """status: whether a fact is meant, or part of a drill or a test."""
         self._premises = premises
         self._points: dict[str, Point] = {point.id: point for point in premises.points}
         self._identity = identity
@@ -60,6 +58,7 @@ class Recorder:
         self._random = random
         self._release = release
         self._late = late
+        self._status = status
 
     def key(self, route: str, stream: Stream) -> StreamKey:
         """The stream this start writes to."""
@@ -70,8 +69,11 @@ class Recorder:
         """The last number given in that stream by this start; 0 for none."""
         return self._heads.get((route, stream), Head()).sequence
 
-    def restore(self, events: Iterable[Event]) -> None:
-        """Remember the raising events of alarms that were open before this start."""
+    def restore(
+        self, events: Iterable[Event], holders: Mapping[str, Iterable[str]] = NOBODY
+    ) -> None:
+        """Remember the raising events of alarms that were open before, and who holds them."""
+        self._holders |= {alarm: list(routes) for alarm, routes in holders.items()}
         for event in events:
             self._remember(event)
 
@@ -79,8 +81,11 @@ class Recorder:
         """A fresh event id for something that happened at `at_us`."""
         return uuid7(self._clock.stamp(at_us).utc_ms, self._random.randbytes(10))
 
-    def record(self, facts: Iterable[Fact]) -> list[Event]:
-        """Make Events of facts and see that they are written and sent. Never blocks."""
+    def record(self, facts: Iterable[Fact], kept: Mapping[str, str] = NOTHING) -> list[Event]:
+        """Make Events of facts and see that they are written and sent. Never blocks.
+
+        kept: what must be on disk together with the first of them.
+        """
         events = []
         for fact in facts:
             event = Event(
@@ -89,12 +94,18 @@ class Recorder:
                 subject=fact.subject,
                 stamp=self._clock.stamp(fact.at_us),
                 alarm=fact.alarm,
+                status=self._status(fact),
                 data=fact.data,
             )
             events.append(event)
             self._remember(event)
-            routes = [route for route in self._premises.routes if self._wants(route, event)]
-            self._write(event, routes)
+            routes = [
+                route
+                for route in self._premises.routes
+                if EVERY_ROUTE in fact.to or route.id in fact.to or self._wants(route, event)
+            ]
+            self._write(event, routes, kept)
+            kept = NOTHING
             self._forget(event)
         return events
 
@@ -103,7 +114,7 @@ class Recorder:
         event = self._raised.get(alarm)
         if event is None or route_id in self._holders.get(alarm, ()):
             return False
-        self._write(event, [self._premises.route(route_id)])
+        self._write(event, [self._premises.route(route_id)], NOTHING)
         return True
 
     def _wants(self, route: Route, event: Event) -> bool:
@@ -113,7 +124,7 @@ class Recorder:
         about_others_alarm = event.alarm is not None and class_of(event.type) == "state"
         return class_of(event.type) in route.sends and not about_others_alarm
 
-    def _write(self, event: Event, routes: Sequence[Route]) -> None:
+    def _write(self, event: Event, routes: Sequence[Route], kept: Mapping[str, str]) -> None:
         messages = []
         for route in routes:
             stream = stream_of(event.type)
@@ -132,7 +143,7 @@ class Recorder:
                 holders = self._holders.setdefault(event.alarm, [])
                 if route.id not in holders:
                     holders.append(route.id)
-        self._append(Entry(event, tuple(messages)))
+        self._append(Entry(event, tuple(messages), kept))
 
     def _append(self, entry: Entry) -> None:
         """Write, and let the messages go when they are on disk or the wait is over."""

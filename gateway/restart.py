@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 
-from drivers.base import Contact, Wire
+from drivers.base import Contact, Memory, Output, Wire
+from gateway.core.hardware import LockType
 from gateway.core.message import Head
-from gateway.core.model import Event, Fact, Json, Message, Point, Premises, Stream, StreamKey
+from gateway.core.model import Event, Fact, Json, Message, Stream, StreamKey
+from gateway.core.premises import Point, Premises
 from gateway.record.entry import Identity
 from gateway.record.ledger import Ledger
 
@@ -27,6 +29,9 @@ class Held:
     last_proved: dict[str, int]
     first_start_utc_ms: int
     inventory: Event | None
+    kept: dict[str, str]
+    open_faults: list[Event] = field(default_factory=list)
+    lost: int | None = 0
 
 
 def held_by(ledger: Ledger) -> Held:
@@ -43,18 +48,59 @@ def held_by(ledger: Ledger) -> Held:
         last_proved=ledger.last_proved(),
         first_start_utc_ms=ledger.first_start_utc_ms(),
         inventory=ledger.last_inventory(),
+        kept=ledger.kept(),
+        open_faults=ledger.open_faults(),
+        lost=ledger.lost,
     )
 
 
+_IDENTITY = "identity "
+
+
+def recall(
+    memory: Memory, kept: Mapping[str, str], keep: Callable[[Mapping[str, str]], None]
+) -> None:
+    """Give drivers what they asked to be remembered, and keep what they ask from now on."""
+    for name, value in kept.items():
+        if name.startswith(_IDENTITY):
+            memory.identities[name.removeprefix(_IDENTITY)] = value
+    memory.keep = lambda device, identity: keep({_IDENTITY + device: identity})
+
+
 def wires(points: Iterable[Point]) -> list[Wire]:
-    """The inputs a driver must watch, in the order of the points."""
+    """The inputs a driver must watch, in the order of the points, a door's after its contact."""
     found = []
     for point in points:
+        pressed = point.person_operated
         if point.input.normally_open is not None:
-            found.append(Wire(point.input.normally_open, Contact.NORMALLY_OPEN))
+            found.append(Wire(point.input.normally_open, Contact.NORMALLY_OPEN, pressed))
         if point.input.normally_closed is not None:
-            found.append(Wire(point.input.normally_closed, Contact.NORMALLY_CLOSED))
+            found.append(Wire(point.input.normally_closed, Contact.NORMALLY_CLOSED, pressed))
+        if point.door is not None:
+            found += [
+                Wire(contact.address, _RESTS[contact.closed_at_rest])
+                for contact in point.door.contacts.values()
+            ]
     return found
+
+
+_RESTS = {True: Contact.NORMALLY_CLOSED, False: Contact.NORMALLY_OPEN}
+
+
+def outputs(premises: Premises, lamps: Iterable[str]) -> list[Output]:
+    """The outputs a driver must open: lamps, locks, sounders, and what local rules drive."""
+    found = {address: Output(address) for address in lamps}
+    for point in premises.points:
+        door = point.door
+        if door is not None and door.lock is not None:
+            magnet = door.lock_type is LockType.MAGNET
+            found[door.lock] = Output(door.lock, door.on_silence, magnet)
+        if door is not None and door.sounder is not None:
+            found[door.sounder] = Output(door.sounder)
+    for rule in premises.reactions:
+        if rule.output is not None:
+            found.setdefault(rule.output, Output(rule.output))
+    return list(found.values())
 
 
 def inventory(premises: Premises, told: Event | None, now_us: int) -> list[Fact]:

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
-from drivers.base import Driver
+from drivers.base import Driver, Memory
 from gateway.clock import Clock
 from gateway.record.ledger import Ledger
 from gateway.record.writer import Writer
@@ -72,6 +72,7 @@ class Seams:
     """The outside of one daemon.
 
     random: jitter and ids; `random.SystemRandom()` on a device, a seeded one in a simulation.
+    memory: the one that `driver` was made with.
     """
 
     clock: Clock
@@ -80,3 +81,4 @@ class Seams:
     connector: Connector
     driver: Driver
     log: Log
+    memory: Memory = field(default_factory=Memory)

@@ -19,9 +19,11 @@ def run(config: Path, *, pins: Literal["lgpio", "mock"]) -> int:
     import random  # noqa: PLC0415 -- as above
     import signal  # noqa: PLC0415 -- as above
 
-    from drivers.base import DriverError  # noqa: PLC0415 -- loads while the child validates
-    from drivers.gpio import GpioDriver, open_pins  # noqa: PLC0415 -- as above
+    from drivers.base import DriverError, Memory  # noqa: PLC0415 -- loads while the child validates
+    from drivers.fitted import fitted  # noqa: PLC0415 -- as above
+    from drivers.gpio import open_pins  # noqa: PLC0415 -- as above
     from gateway.clock import SystemClock  # noqa: PLC0415 -- as above
+    from gateway.control import listening, socket_of  # noqa: PLC0415 -- as above
     from gateway.daemon import Gateway  # noqa: PLC0415 -- as above
     from gateway.health import Systemd  # noqa: PLC0415 -- as above
     from gateway.keys import KeyFileError, load_signing_key  # noqa: PLC0415 -- as above
@@ -48,13 +50,16 @@ def run(config: Path, *, pins: Literal["lgpio", "mock"]) -> int:
         return 3 if isinstance(error, KeyFileError) else 1
     if pins == "mock":
         log("no hardware: pins are simulated", {"level": "warning"})
+    memory, dice = Memory(), random.SystemRandom()
+    driver = fitted(premises, factory=factory, clock=clock, random=dice, report=log, memory=memory)
     seams = Seams(
         clock=clock,
-        random=random.SystemRandom(),
+        random=dice,
         disk=ThreadedDisk(premises.ledger.path),
         connector=PahoConnector(),
-        driver=GpioDriver(factory=factory, now_us=clock.now_us, report=log),
+        driver=driver,
         log=log,
+        memory=memory,
     )
 
     async def live() -> None:
@@ -62,7 +67,9 @@ def run(config: Path, *, pins: Literal["lgpio", "mock"]) -> int:
         for name in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(name, stopping.set)
         gateway = await Gateway.open(premises, seams, signer=signer)
-        await gateway.run(stopping=stopping, health=Systemd())
+        where = socket_of(Path(premises.ledger.path).parent)
+        async with listening(where, gateway.desk.handlers, log):
+            await gateway.run(stopping=stopping, health=Systemd())
 
     try:
         asyncio.run(live())

@@ -2,10 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from gateway.core.model import Fact, Json
 
 LATE_GOOD_AGAIN_US = 60_000_000
 """A disk that was late is good again after this long without being late."""
+
+
+class DiskNews:
+    """Brings the writer's callbacks to the gateway, which is made after the writer."""
+
+    def __init__(self) -> None:
+        self.on_trouble: Callable[[str, str], None] = lambda _why, _text: None
+        self.on_recovered: Callable[[], None] = lambda: None
+
+    def trouble(self, why: str, text: str) -> None:
+        """Writing has begun to fail."""
+        self.on_trouble(why, text)
+
+    def recovered(self) -> None:
+        """All that was kept in memory is on disk."""
+        self.on_recovered()
 
 
 class Storage:
@@ -35,11 +53,19 @@ class Storage:
         self._why = "late"
         return [self._raised(now_us, {"why": "late"})]
 
-    def set_aside(self, now_us: int, path: str) -> list[Fact]:
-        """The ledger was corrupt at the start; a new one is in its place."""
+    def set_aside(self, now_us: int, path: str, *, lost: int | None = 0) -> list[Fact]:
+        """The ledger was corrupt; a new one is in its place.
+
+        lost: messages that were owed and could not be read from it, None when none could be.
+        """
         self._late_us = now_us
         self._why = self._why or "late"
-        return [self._raised(now_us, {"why": "corrupt", "set_aside": path})]
+        return [self._raised(now_us, {"why": "corrupt", "set_aside": path, **_lost(lost)})]
+
+    def replaced(self, now_us: int, *, lost: int | None) -> list[Fact]:
+        """Another disk is in the place of the one before, and not everything owed is on it."""
+        self._late_us, self._why = now_us, "late"
+        return [self._raised(now_us, {"why": "replaced", **_lost(lost)})]
 
     def deadline(self) -> int | None:
         """When `wake` may clear the fault; None: not by itself."""
@@ -58,3 +84,7 @@ class Storage:
     def _cleared(self, at_us: int) -> list[Fact]:
         was, self._why, self._late_us = self._why, None, None
         return [] if was is None else [Fact("fault.storage.cleared", "ledger", at_us)]
+
+
+def _lost(count: int | None) -> dict[str, Json]:
+    return {} if count == 0 else {"lost": count}

@@ -28,6 +28,18 @@ def parser() -> argparse.ArgumentParser:
     press.add_argument("--shape", default=Shape.CLEAN, help=f"one of {', '.join(Shape)}")
     press.add_argument("--ms", type=int, default=300, help="how long it is held (default 300)")
 
+    for kind, what in (
+        ("door", "open, force, close, hold, exit, badge, deny"),
+        ("unit", "silent, late, noise, busy, flood, impostor, stuck, reboot, well"),
+        ("bus", "unplug, plug, noise, echo, well"),
+    ):
+        thing = commands.add_parser(kind, help=f"let something happen to a {kind}: {what}")
+        thing.add_argument("name", help="its id in the configuration")
+        thing.add_argument("do", help=what)
+        thing.add_argument("--control", type=Path, required=True, help="the simulation's socket")
+        if kind != "bus":
+            thing.add_argument("--ms", type=int, help="for how long, or how late")
+
     listen = commands.add_parser("centre", help="an alarm receiving centre, or a case system")
     centre.add_arguments(listen)
 
@@ -57,6 +69,11 @@ def _run(options: argparse.Namespace) -> int:
             from simulators.building.control import press  # noqa: PLC0415 -- loads gpiozero
 
             return press(options.point, control=options.control, shape=options.shape, ms=options.ms)
+        case "door" | "unit" | "bus":
+            from simulators.building.control import tell  # noqa: PLC0415 -- as above
+
+            ms = getattr(options, "ms", None)
+            return tell(options.command, options.name, options.do, control=options.control, ms=ms)
         case "centre":
             return asyncio.run(centre.run_centre(options))
         case _:

@@ -11,10 +11,11 @@ import signal
 import sys
 from pathlib import Path
 
-from drivers.base import DriverError
-from drivers.gpio import GpioDriver
+from drivers.base import DriverError, Memory
+from drivers.fitted import fitted
 from gateway.clock import SystemClock
 from gateway.config.child import load
+from gateway.control import listening, socket_of
 from gateway.daemon import Gateway
 from gateway.health import Systemd
 from gateway.keys import KeyFileError, load_signing_key
@@ -25,6 +26,7 @@ from gateway.seams import Seams
 from gateway.uplink.mqtt import PahoConnector
 from simulators.building.control import Control, ControlError
 from simulators.building.hardware import Bench, SimulatedPins
+from simulators.bus.plant import Plant
 
 
 async def run(config: Path, control: Path, *, seed: int = 0) -> int:
@@ -36,23 +38,36 @@ async def run(config: Path, control: Path, *, seed: int = 0) -> int:
         return 3
     premises, log, clock = result.premises, open_log("qorgan"), SystemClock()
     pins = SimulatedPins(clock.now_us)
-    bench = Bench(premises, pins, clock=clock, random=random.Random(seed))
+    dice, memory = random.Random(seed), Memory()
+    plant = Plant(premises, clock=clock, random=dice)
+    bench = Bench(premises, pins, clock=clock, random=dice, plant=plant)
+    driver = fitted(
+        premises,
+        factory=pins,
+        clock=clock,
+        random=random.SystemRandom(),
+        report=log,
+        memory=memory,
+    )
     seams = Seams(
         clock=clock,
         random=random.SystemRandom(),
         disk=ThreadedDisk(premises.ledger.path),
         connector=PahoConnector(),
-        driver=GpioDriver(factory=pins, now_us=clock.now_us, report=log),
+        driver=driver,
         log=log,
+        memory=memory,
     )
     stopping, loop = asyncio.Event(), asyncio.get_running_loop()
     for name in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(name, stopping.set)
     try:
         signer = load_signing_key(Path(premises.key_file))
-        async with Control(control, bench):
+        async with plant.serve(), Control(control, bench):
             gateway = await Gateway.open(premises, seams, signer=signer)
-            await gateway.run(stopping=stopping, health=Systemd())
+            where = socket_of(Path(premises.ledger.path).parent)
+            async with listening(where, gateway.desk.handlers, log):
+                await gateway.run(stopping=stopping, health=Systemd())
     except (KeyFileError, LedgerBusy, DriverError, ControlError) as error:
         print(f"simulators run: {error}", file=sys.stderr)
         return 1

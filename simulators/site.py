@@ -66,6 +66,7 @@ def furnish(
     directory.mkdir(parents=True, exist_ok=True)
     text = template.read_text(encoding="utf-8")
     text = re.sub(r"mqtts://127\.0\.0\.1:\d+", f"mqtts://127.0.0.1:{port}", text)
+    text = text.replace("/dev/tty", f"{directory}/tty")
     text = re.sub(r"mqtt: [\d.]+", f'mqtt: "{mqtt}"', text)
     config = directory / "premises.yaml"
     config.write_text(text, encoding="utf-8")

@@ -8,7 +8,6 @@ from __future__ import annotations
 from tests.config_site import TEXT
 
 PINS = "write gpio:0 to gpio:27"
-KINDS = "panic, hold-up, duress, medical, lockdown, fire, tamper, mains, battery, reset-key"
 ID = "write a-z, 0-9 and -, at most 63, not - first"
 UNITS = "(units: ms, s, m, h, d, y)"
 URL = "write mqtts://HOST or mqtts://HOST:PORT"
@@ -36,21 +35,19 @@ REFUSALS = {
         "FILE:25: routes.security.receipt_within: 3m is out of bounds: write 1s to 2m"]),
     "kind": ("kind: panic", "kind: holdup", [
         "FILE:7: points.reception.kind: unknown kind 'holdup': did you mean 'hold-up'?"]),
-    "door": ("kind: fire\n    input: {normally_closed: gpio:5}", "kind: door\n    lock: a/b", [
-        "FILE:11: points.fire-panel.kind: doors are not supported by this version: one of " + KINDS
-    ]),
-    "buses": ("points:\n", "buses: {corridor: {port: /dev/ttyRS485}}\npoints:\n", [
-        "FILE:5: buses: doors and buses are not supported by this version: remove it"]),
-    "devices": ("points:\n", "devices: {}\npoints:\n", [
-        "FILE:5: devices: doors and buses are not supported by this version: remove it"]),
-    "reactions": ("points:\n", "reactions: []\npoints:\n", [
-        "FILE:5: reactions: reactions are not supported by this version: remove it"]),
+    "reactions that are no list": ("points:\n", "reactions: {}\npoints:\n", [
+        "FILE:5: reactions: is a mapping: write a list, such as [a, b]"]),
+    "buses that are no mapping": ("points:\n", "buses: []\npoints:\n", [
+        "FILE:5: buses: is a list: write a mapping of names to settings"]),
     "pin out of range": ("gpio:5", "gpio:28", [
         (f"FILE:12: points.fire-panel.input.normally_closed: 'gpio:28' is no pin: {PINS} "
         "(BCM number, not the header's)")]),
-    "pin of a bus": ("gpio:5", "entrance/input-1", [
-        ("FILE:12: points.fire-panel.input.normally_closed: 'entrance/input-1' is an input of a "
-        f"bus device, not supported by this version: {PINS}")]),
+    "no pin at all": ("gpio:5", "5a", [
+        (f"FILE:12: points.fire-panel.input.normally_closed: '5a' is no pin: {PINS} "
+        "(BCM number, not the header's), or DEVICE/CHANNEL")]),
+    "channel of no device": ("gpio:5", "entrance/input-1", [
+        ("FILE:12: points.fire-panel.input.normally_closed: there is no device 'entrance': "
+        "there is none yet")]),
     "pin twice": ("gpio:5", "gpio:22", [
         ("FILE:12: points.fire-panel.input.normally_closed: gpio:22 is used already by "
         "points.reception.lamp (line 9): give every contact and lamp a pin of its own")]),

@@ -17,16 +17,18 @@ from gateway.core.jws import SigningKey, TokenType, seal
 from gateway.core.message import Heartbeat, read_heartbeat, receipt_payload
 from gateway.core.model import (
     US_PER_MS,
+    Receipt,
+    Stream,
+    StreamKey,
+)
+from gateway.core.premises import (
     Input,
     LedgerSpec,
     Place,
     Point,
     PointKind,
     Premises,
-    Receipt,
     Route,
-    Stream,
-    StreamKey,
     UplinkSpec,
 )
 from gateway.health import Health

@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 from gateway.core.jws import TokenType, open_token
-from gateway.core.model import AlarmState, Place, Premises, Route
+from gateway.core.model import AlarmState
+from gateway.core.premises import Place, Premises, Route
 from simulators.centre.core.words import Mark
 from tests.school import (
     ALL,

@@ -14,15 +14,8 @@ import pytest
 
 from gateway.core.jws import SigningKey, TokenType, encode, seal
 from gateway.core.message import receipt_payload
-from gateway.core.model import (
-    AlarmState,
-    Input,
-    Point,
-    PointKind,
-    Receipt,
-    Receipts,
-    Stream,
-)
+from gateway.core.model import AlarmState, Receipt, Stream
+from gateway.core.premises import Input, Point, PointKind, Receipts
 from gateway.uplink.link import UplinkError
 from tests.school import (
     ALL,

@@ -18,7 +18,8 @@ import pytest
 from drivers.gpio import GpioDriver
 from gateway.clock import SystemClock, Timer
 from gateway.core.jws import SigningKey
-from gateway.core.model import LedgerSpec, Message, Premises, StreamKey
+from gateway.core.model import Message, StreamKey
+from gateway.core.premises import LedgerSpec, Premises
 from gateway.daemon import Gateway
 from gateway.health import Systemd
 from gateway.record.disk import InlineDisk, ThreadedDisk
@@ -27,7 +28,7 @@ from gateway.record.ledger import Ledger
 from gateway.record.writer import Writer
 from gateway.seams import Seams
 from simulators.building.hardware import SimulatedPins
-from simulators.faulty_disk import Fault, FaultyDisk
+from simulators.disk.faulty import Fault, FaultyDisk
 from simulators.network.wire import WireBroker
 from simulators.virtual.time import VirtualClock
 from tests.school import SCHOOL, School, live, owed_after

@@ -7,6 +7,8 @@ from pathlib import Path
 
 from gateway.core.model import (
     AlarmState,
+)
+from gateway.core.premises import (
     Input,
     LedgerSpec,
     Place,

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.core.model import UplinkSpec
+from gateway.core.premises import UplinkSpec
 from gateway.uplink.uplink import Ack, BackOff, Connection, OnMessage, Uplink, UplinkError, Will
 from simulators.network.wire import WireBroker
 from tests.uplink_rigs import (

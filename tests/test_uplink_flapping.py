@@ -6,7 +6,7 @@ import asyncio
 import random
 from collections.abc import Mapping, Sequence
 
-from gateway.core.model import UplinkSpec
+from gateway.core.premises import UplinkSpec
 from gateway.uplink.link import Ack, Connection, OnAck, OnMessage, Will
 from gateway.uplink.uplink import Uplink
 from simulators.virtual.time import VirtualClock, run_virtual

@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 
 from gateway.clock import SystemClock
-from gateway.core.model import UplinkSpec
+from gateway.core.premises import UplinkSpec
 from gateway.uplink.dial import Dialler, explained
 from gateway.uplink.mqtt import PahoConnector
 from gateway.uplink.uplink import Ack, Connection, Uplink, UplinkError

@@ -13,8 +13,12 @@ from jwcrypto.common import JWException
 from jwcrypto.jwk import JWK
 from jwcrypto.jws import JWS
 
+from gateway.core.commands import Judge, Order, Refusal
+from gateway.core.hardware import Door
 from gateway.core.jws import TokenRefused, TokenType, digest, open_token, signing_key, verify_key
 from gateway.core.message import heartbeat_payload, read_heartbeat, read_receipt, receipt_payload
+from gateway.core.model import Fact
+from gateway.core.premises import Input, LedgerSpec, Point, PointKind, Premises, Route, RouteKey
 from simulators.centre.core.core import CentreCore
 from simulators.centre.core.reading import MessageClock, Tie, age_of, open_message, tied
 
@@ -171,6 +175,39 @@ def test_vectors_chain_over_a_crash_is_judged_step_by_step() -> None:
             },
         }
         assert found == {name: value for name, value in step.items() if name != "token"}, at_ms
+
+
+def test_vectors_commands_are_judged_step_by_step() -> None:
+    """By a gateway made from what the file says of it, not from what made the file."""
+    story = read("judged")
+    (rights,) = story["keys"]
+    key = RouteKey("desk-1", JWKS["desk"]["x"], tuple(rights["verbs"]), tuple(rights["targets"]))
+    doors = tuple(
+        Point(name, PointKind.DOOR, Input(None, f"gpio:{pin}"), door=Door(**about))
+        for pin, (name, about) in enumerate(story["doors"].items())
+    )
+    route = Route(story["route"], ("campus",), (), (key,))
+    spec = LedgerSpec("")
+    school = Premises("p", "", "", story["gateway"], "", spec, doors, (), (route,))
+    judge = Judge(
+        school, ledger=story["ledger"], boot=story["boot"], started_ms=story["started_ms"]
+    )
+    for step in story["steps"]:
+        verdict = judge.judge(route.id, step["token"].encode(), now_ms=step["now_ms"])
+        if isinstance(verdict, Refusal):
+            found = "refused" if verdict.authentic else "not believed"
+            assert verdict.why == step["why"], step["name"]
+            assert verdict.accepts == step["accepts"], step["name"]
+        else:
+            found = "obeyed" if isinstance(verdict, Order) else "again"
+        assert found == step["outcome"], step["name"]
+        if isinstance(verdict, Order | Refusal):
+            judge.answered(verdict, Fact("state.command.accepted", "x", 0))
+
+
+def test_vectors_commands_show_every_outcome() -> None:
+    outcomes = {step["outcome"] for step in read("judged")["steps"]}
+    assert outcomes == {"obeyed", "again", "refused", "not believed"}
 
 
 @pytest.mark.parametrize("case", read("age"), ids=lambda case: case["name"])

@@ -18,7 +18,7 @@ from gateway.core.model import Message
 from gateway.record.entry import Entry, LedgerBusy, LedgerError, StorageTrouble
 from gateway.record.ledger import Ledger
 from gateway.record.writer import InlineWriter, ThreadWriter, Writer
-from simulators.faulty_disk import Fault, FaultyDisk
+from simulators.disk.faulty import Fault, FaultyDisk
 from tests.ledger_cases import Numbers, open_ledger
 
 WITHIN_S = 20.0

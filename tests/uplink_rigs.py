@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from gateway.clock import SystemClock
-from gateway.core.model import Stamp, UplinkSpec
+from gateway.core.model import Stamp
+from gateway.core.premises import UplinkSpec
 from gateway.uplink.mqtt import PahoConnector
 from gateway.uplink.uplink import Ack, Connection, Connector, Will
 from simulators.network.brokers import HOST, Broker, Mosquitto, Nats
@@ -118,6 +119,9 @@ class FakeClock:
 
         self.call_at(self._now_us + int(seconds * 1e6), wake)
         await future
+
+    async def until(self, at_us: int) -> None:
+        await self.sleep(max(0, at_us - self._now_us) / 1e6)
 
     async def advance(self, seconds: float) -> None:
         """Run everything due in the next `seconds`, each at its own moment."""

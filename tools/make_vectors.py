@@ -17,6 +17,7 @@ from gateway.core.jws import TokenType, digest, seal
 from gateway.core.message import Head, receipt_payload
 from gateway.core.model import AlarmState, AlarmWord, Json, Receipt, Stream, StreamKey
 from simulators.centre.core.reading import MessageClock, Tie, age_of, tied
+from tools.vector_commands import judged
 from tools.vector_parts import (
     BOOT,
     CASHIER,
@@ -268,6 +269,7 @@ def files() -> dict[str, str]:
         "receipts.json": receipts(),
         "heartbeats.json": heartbeats(),
         "commands.json": commands(),
+        "judged.json": judged(),
         "chain.json": chain(),
         "refused.json": refused(),
         "age.json": ages(),

@@ -14,20 +14,22 @@ from typing import Any
 from gateway.core.jws import SigningKey, TokenType, digest, seal
 from gateway.core.message import Head, Heartbeat, heartbeat_payload, seal_message, uuid7
 from gateway.core.model import (
-    ContactIdZone,
     Event,
-    Input,
     Json,
-    LedgerSpec,
     Message,
+    Stamp,
+    Stream,
+    StreamKey,
+)
+from gateway.core.premises import (
+    ContactIdZone,
+    Input,
+    LedgerSpec,
     Place,
     Point,
     PointKind,
     Premises,
     Route,
-    Stamp,
-    Stream,
-    StreamKey,
 )
 
 GATEWAY, ROUTE = "school-12-main", "security"

@@ -10,25 +10,45 @@ import hashlib
 import json
 from dataclasses import replace
 
-from gateway.config.cross import SILENT_KINDS, Review
-from gateway.config.document import address, duration_ms
-from gateway.config.models import File, PointSection, RouteSection, UplinkSection
-from gateway.core.model import (
+from gateway.config.buses import bus_of
+from gateway.config.cross import Review
+from gateway.config.document import DOORS_ALL, address, duration_ms
+from gateway.config.doors import GRANT, HELD_AFTER, UNLOCK, warn_before_ms
+from gateway.config.fields import ContactSection, InputSection
+from gateway.config.iron import DeviceSection, PointSection, ReactionSection
+from gateway.config.models import File, RouteSection, UplinkSection
+from gateway.config.points import SILENT_KINDS
+from gateway.config.profiles import narrowed
+from gateway.config.rules import all_doors
+from gateway.core.hardware import (
+    Bus,
+    Device,
+    Door,
+    DoorContact,
+    Egress,
+    FireOpens,
+    LockType,
+    OnSilence,
+    ReactionRule,
+)
+from gateway.core.plain import to_plain
+from gateway.core.premises import (
     PERSON_OPERATED,
     ContactIdZone,
     Input,
     LedgerSpec,
     Place,
     Point,
+    PointKind,
     Premises,
     Route,
     RouteKey,
     UplinkSpec,
 )
-from gateway.core.plain import to_plain
 
 _DAY_MS = 86_400_000
 _PROVE_WITHIN = "30d"
+_SOUNDS_FOR = "60s"
 
 
 def build(file: File, review: Review) -> Premises:
@@ -48,6 +68,10 @@ def build(file: File, review: Review) -> Premises:
         uplinks=tuple(_uplink(name, section, review) for name, section in file.uplinks.items()),
         routes=tuple(_route(name, section, review) for name, section in file.routes.items()),
         sync_wait_ms=duration_ms(gateway.sync_wait),
+        buses=tuple(_bus(name, review) for name in file.buses),
+        devices=tuple(_device(name, section, review) for name, section in file.devices.items()),
+        reactions=tuple(_reaction(section, review) for section in file.reactions),
+        lockdown_max_ms=duration_ms(file.lockdown.at_most),
     )
     return replace(premises, digest=digest(premises))
 
@@ -65,14 +89,12 @@ def _point(name: str, section: PointSection) -> Point:
     person_operated = section.kind in PERSON_OPERATED
     prove_within = section.prove_within or (_PROVE_WITHIN if person_operated else "never")
     can_stick = person_operated and not section.mechanical_latch
+    contacts = section.contact if section.kind is PointKind.DOOR else section.input
+    assert contacts is not None
     return Point(
         id=name,
         kind=section.kind,
-        input=Input(
-            normally_open=section.input.normally_open,
-            normally_closed=section.input.normally_closed,
-            line=section.input.line,
-        ),
+        input=_input(contacts),
         place=Place(**section.place.model_dump()),
         cid=ContactIdZone(**section.cid.model_dump()),
         lamp=section.lamp,
@@ -81,6 +103,80 @@ def _point(name: str, section: PointSection) -> Point:
         wiring_doubt=section.wiring_doubt,
         stuck_after_ms=_bounded_ms(section.stuck_after) if can_stick else None,
         prove_within_ms=_bounded_ms(prove_within),
+        door=_door(section) if section.kind is PointKind.DOOR else None,
+    )
+
+
+def _input(section: InputSection) -> Input:
+    return Input(
+        normally_open=section.normally_open,
+        normally_closed=section.normally_closed,
+        line=section.line,
+    )
+
+
+def _door(section: PointSection) -> Door:
+    lock_type = section.lock_type or LockType.STRIKE
+    # a magnet holds for both sides: what frees one frees the other
+    both = lock_type is LockType.MAGNET
+    held_after_ms = _bounded_ms(section.held_after or HELD_AFTER)
+    return Door(
+        lock=section.lock,
+        lock_type=lock_type,
+        request_to_exit=_contact(section.request_to_exit),
+        bolt=_contact(section.bolt),
+        granted=_contact(section.granted),
+        denied=_contact(section.denied),
+        forced=_contact(section.forced),
+        held=_contact(section.held),
+        tamper=_contact(section.tamper),
+        egress=section.egress or Egress.HANDLE,
+        fire_release=section.fire_release,
+        fire_opens=section.fire_opens or (FireOpens.BOTH if both else FireOpens.EXIT),
+        on_silence=section.on_silence or OnSilence.KEEP,
+        unlock_ms=duration_ms(section.unlock or UNLOCK),
+        grant_ms=duration_ms(section.grant or GRANT),
+        held_after_ms=held_after_ms,
+        warn_before_ms=warn_before_ms(held_after_ms, section.warn_before),
+        sounder=section.sounder,
+        remote_unlock=section.remote_unlock or False,
+    )
+
+
+def _contact(section: ContactSection | None) -> DoorContact | None:
+    if section is None:
+        return None
+    if section.normally_closed is not None:
+        return DoorContact(section.normally_closed, closed_at_rest=True)
+    assert section.normally_open is not None
+    return DoorContact(section.normally_open)
+
+
+def _bus(name: str, review: Review) -> Bus:
+    bus = bus_of(name, review.document.data["buses"][name])
+    assert bus is not None
+    return bus
+
+
+def _device(name: str, section: DeviceSection, review: Review) -> Device:
+    return Device(
+        id=name,
+        bus=section.bus,
+        unit=int(section.unit),
+        profile=narrowed(review.fleet.profiles[name], review.fleet.channels(name)),
+        poll_ms=duration_ms(section.poll),
+        identity=section.identity,
+    )
+
+
+def _reaction(section: ReactionSection, review: Review) -> ReactionRule:
+    named = tuple(section.doors or ())
+    return ReactionRule(
+        on=section.on,
+        do=section.do,
+        doors=all_doors(review, section.do) if named == (DOORS_ALL,) else named,
+        output=section.output,
+        for_ms=duration_ms(section.for_ or _SOUNDS_FOR),
     )
 
 
@@ -109,7 +205,8 @@ def _route(name: str, section: RouteSection, review: Review) -> Route:
     keys = []
     for n, key in enumerate(section.keys):
         jwk = review.jwks["routes", name, "keys", n, "file"]
-        keys.append(RouteKey(kid=jwk.kid, x=jwk.x, verbs=tuple(key.verbs)))
+        verbs, targets = tuple(key.verbs), tuple(key.targets)
+        keys.append(RouteKey(kid=jwk.kid, x=jwk.x, verbs=verbs, targets=targets))
     acknowledge_within = section.acknowledge_within
     return Route(
         id=name,

@@ -13,8 +13,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from gateway.core.model import Premises, Route, UplinkSpec
 from gateway.core.plain import from_plain
+from gateway.core.premises import Premises, Route, UplinkSpec
 
 CHILD_TIMEOUT_S = 20.0
 """A validation takes well under a second on a Pi; after this the child is taken for hung."""

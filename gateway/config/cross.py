@@ -1,4 +1,4 @@
-"""What no single key can say: pins used twice, routes in circles, keys of strangers.
+"""What no single key can say: files that are not there, routes in circles, keys of strangers.
 
 Works on the document as it was read, right or wrong in shape, so that one run reports these
 mistakes beside those of the models; what has a wrong shape is stepped over here. Knows neither
@@ -11,17 +11,18 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from gateway.config.child import Mistake
+from gateway.config.buses import check_buses, check_rounds
 from gateway.config.document import (
     Address,
-    Document,
     Loc,
     address,
     duration_ms,
     key_path,
     mapping,
     suggest,
+    texts,
 )
+from gateway.config.doors import check_doors
 from gateway.config.files import (
     Folders,
     Found,
@@ -34,43 +35,34 @@ from gateway.config.files import (
     read_private_jwk,
     read_public_jwk,
 )
-from gateway.core.model import PERSON_OPERATED, PointKind
-
-SILENT_KINDS = frozenset({PointKind.HOLD_UP, PointKind.DURESS})
-"""Silent unless configured otherwise: their alarm must show nowhere on the premises."""
+from gateway.config.findings import Findings
+from gateway.config.points import check_points
+from gateway.config.rules import check_rules
+from gateway.config.wiring import Fleet, check_wiring
 
 _SLOW_HEARTBEAT_MS = 20_000
-_CONTACTS = ("normally_open", "normally_closed")
-_ALARMLESS = frozenset({PointKind.MAINS, PointKind.BATTERY, PointKind.RESET_KEY})
 
 
 @dataclass(slots=True)
-class Review:
-    """One pass over a document. What it found of files and keys is kept for building Premises."""
+class Review(Findings):
+    """One pass over a document; what is found of files, keys and devices is kept for `build`."""
 
-    document: Document
-    folders: Folders
-    mistakes: list[Mistake] = field(default_factory=list)
-    warnings: list[Mistake] = field(default_factory=list)
+    folders: Folders = field(kw_only=True)
     files: dict[Loc, Found] = field(default_factory=dict)
     jwks: dict[Loc, Jwk] = field(default_factory=dict)
+    fleet: Fleet = field(default_factory=Fleet)
 
     def run(self) -> None:
         """Look at everything; never raises for what a document says."""
         self._gateway()
-        self._pins()
-        for loc, point in self.document.entries("points"):
-            self._point(loc, point)
+        self.fleet = check_buses(self, self.folders)
+        check_wiring(self, self.fleet)
+        check_points(self, self.fleet)
+        check_doors(self, self.fleet)
+        check_rules(self)
+        check_rounds(self, self.fleet)
         self._uplinks()
         self._routes()
-
-    def wrong(self, loc: Loc, what: str, right: str) -> None:
-        """Report a mistake."""
-        self.mistakes.append(self.document.mistake(loc, what, right))
-
-    def warn(self, loc: Loc, what: str, right: str) -> None:
-        """Report something that may stand, but that a person should know of."""
-        self.warnings.append(self.document.mistake(loc, what, right))
 
     def _file(self, loc: Loc, name: object, look: Callable[[Found], Jwk | None]) -> None:
         if not isinstance(name, str) or not name:
@@ -91,64 +83,6 @@ class Review:
         name = mapping(gateway.get("ledger")).get("path", "ledger.db")
         if isinstance(name, str) and is_directory(self.folders.ledger(name)):
             self.wrong(("gateway", "ledger", "path"), "is a directory", "name a file in it")
-
-    def _pins(self) -> None:
-        points = list(self.document.entries("points"))
-        if self.document.data.get("points") == {}:
-            self.wrong(("points",), "there is no point at all", "describe at least one")
-        used: dict[str, Loc] = {}
-        for loc, point in points:
-            contacts = mapping(point.get("input"))
-            places = [((*loc, "input", name), contacts.get(name)) for name in _CONTACTS]
-            for place, text in [*places, ((*loc, "lamp"), point.get("lamp"))]:
-                if not isinstance(text, str):
-                    continue
-                first = used.setdefault(text, place)
-                if first is not place:
-                    self.wrong(
-                        place,
-                        f"{text} is used already by {key_path(first)} "
-                        f"(line {self.document.line(first)})",
-                        "give every contact and lamp a pin of its own",
-                    )
-
-    def _point(self, loc: Loc, point: dict[str, Any]) -> None:
-        kind = str(point.get("kind"))
-        if point.get("silent", kind in SILENT_KINDS) is True and point.get("lamp"):
-            self.wrong(
-                (*loc, "lamp"),
-                "a lamp would show a silent alarm on the premises",
-                "remove the lamp, or write silent: false",
-            )
-        if kind in PERSON_OPERATED:
-            self._person_operated(loc, point)
-            return
-        for key in ("stuck_after", "mechanical_latch", "wiring_doubt"):
-            if key in point:
-                self.warn((*loc, key), f"has no effect on kind {kind}", "remove the line")
-        if kind in _ALARMLESS and "lamp" in point:
-            self.warn((*loc, "lamp"), f"never lights: {kind} raises no alarm", "remove the lamp")
-
-    def _person_operated(self, loc: Loc, point: dict[str, Any]) -> None:
-        wired = [name for name in _CONTACTS if name in mapping(point.get("input"))]
-        if len(wired) == 1:
-            self.warn(
-                (*loc, "input"),
-                "a single contact: a cut or shorted wire can pass for a quiet button",
-                "wire both contacts of the button",
-            )
-        if point.get("prove_within") == "never":
-            self.warn(
-                (*loc, "prove_within"),
-                "nobody is reminded to walk-test this point",
-                "write 30d",
-            )
-        if point.get("mechanical_latch") is True and "stuck_after" in point:
-            self.warn(
-                (*loc, "stuck_after"),
-                "has no effect beside mechanical_latch: true",
-                "remove the line",
-            )
 
     def _uplinks(self) -> None:
         seen: dict[tuple[str, int, object], Loc] = {}
@@ -230,8 +164,8 @@ class Review:
             self._known(loc, route, "then", "routes")
             self._keys(loc, route)
             self._answers(loc, route)
-        self._circles({str(loc[1]): _texts(route.get("then")) for loc, route in routes.items()})
-        if routes and not any("alarm" in _texts(r.get("sends")) for r in routes.values()):
+        self._circles({str(loc[1]): texts(route.get("then")) for loc, route in routes.items()})
+        if routes and not any("alarm" in texts(r.get("sends")) for r in routes.values()):
             self.wrong(("routes",), "no route sends alarm", "add alarm to a route's sends")
         if routes and not any(route.get("answers") is True for route in routes.values()):
             self.warn(
@@ -239,7 +173,7 @@ class Review:
                 "no route answers: only a reset-key can end a panic alarm",
                 "write answers: true on the route of those who respond",
             )
-        owed = {name for route in routes.values() for name in _texts(route.get("then"))}
+        owed = {name for route in routes.values() for name in texts(route.get("then"))}
         for loc, route in routes.items():
             if route.get("sends") == [] and loc[1] not in owed:
                 self.warn(
@@ -286,10 +220,16 @@ class Review:
                 "nobody could sign a receipt for this route",
                 "name the centre's public key: [{file: centre.jwk}]",
             )
+        points = mapping(self.document.data.get("points"))
         seen: dict[str, Loc] = {}
         for n, key in enumerate(keys if isinstance(keys, list) else []):
             place = (*loc, "keys", n, "file")
             self._file(place, mapping(key).get("file"), read_public_jwk)
+            for at, target in enumerate(texts(mapping(key).get("targets"))):
+                if target not in points:
+                    right = suggest(target, points)
+                    what = f"there is no point {target!r}"
+                    self.wrong((*loc, "keys", n, "targets", at), what, right)
             jwk = self.jwks.get(place)
             if jwk is None:
                 continue
@@ -328,10 +268,6 @@ def _broker(url: object) -> Address | None:
         return address(url) if isinstance(url, str) else None
     except Wrong:
         return None
-
-
-def _texts(value: object) -> tuple[str, ...]:
-    return tuple(item for item in value if isinstance(item, str)) if isinstance(value, list) else ()
 
 
 def _at_least(text: str, least_ms: int) -> bool:

@@ -16,6 +16,7 @@ from zoneinfo import ZoneInfo, available_timezones
 
 from gateway.config.child import Mistake
 from gateway.config.files import Wrong
+from gateway.core.hardware import Transport
 
 Loc: TypeAlias = tuple[str | int, ...]
 
@@ -35,7 +36,17 @@ GPIO_LAST = 27
 TEXT_MAX = 200
 """Longest text of one value, in characters."""
 
+DOORS_ALL = "*"
+"""What `doors: all` of a local rule is read as; no door can be named so."""
+
+UNIT_MAX = 247
+"""Highest Modbus address of a unit (MODBUS over Serial Line V1.02, 2.2)."""
+
+UNIT_ITSELF = 255
+"""Address of the board itself on Modbus TCP (Messaging Implementation Guide V1.0b, 4.4.1.2)."""
+
 _PORTS = {"mqtt": 1883, "mqtts": 8883}  # IANA
+_MODBUS_PORT = 502  # IANA
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +63,15 @@ class Address:
         return self.host in {"localhost", "::1"} or self.host.startswith("127.")
 
 
+@dataclass(frozen=True, slots=True)
+class BusAddress:
+    """Where a Modbus TCP unit, or a converter to a serial line, is."""
+
+    transport: Transport
+    host: str
+    port: int
+
+
 def duration_ms(text: str) -> int:
     """Milliseconds of a duration such as `50ms`, `5s`, `12h`, `2y`; Wrong for anything else."""
     found = re.fullmatch(r"([0-9]{1,9})(ms|[smhdy])", text)
@@ -63,19 +83,53 @@ def duration_ms(text: str) -> int:
     raise Wrong(f"{text!r} is not a duration", f"write a whole number and its unit {units}")
 
 
-def pin(text: str) -> str:
-    """The address `gpio:N` in its one spelling; Wrong for anything else."""
+def pin_or_channel(text: str) -> str:
+    """The address `gpio:N` or `DEVICE/CHANNEL` in its one spelling; Wrong for anything else."""
+    device, slash, channel = text.partition("/")
+    if slash:
+        if all(re.fullmatch(r"[a-z0-9][a-z0-9-]{0,62}", part) for part in (device, channel)):
+            return text
+        raise Wrong(
+            f"{text!r} is no channel of a device", "write DEVICE/CHANNEL, such as entrance/input-1"
+        )
     found = re.fullmatch(r"gpio:(0|[1-9][0-9]?)", text)
     if found and int(found[1]) <= GPIO_LAST:
         return text
-    if "/" in text:
-        raise Wrong(
-            f"{text!r} is an input of a bus device, not supported by this version",
-            f"write gpio:0 to gpio:{GPIO_LAST}",
-        )
-    raise Wrong(
-        f"{text!r} is no pin", f"write gpio:0 to gpio:{GPIO_LAST} (BCM number, not the header's)"
-    )
+    pins = f"write gpio:0 to gpio:{GPIO_LAST} (BCM number, not the header's)"
+    raise Wrong(f"{text!r} is no pin", pins if "gpio" in text else f"{pins}, or DEVICE/CHANNEL")
+
+
+def bus_address(text: str) -> BusAddress:
+    """Where a bus's URL leads: `tcp://HOST[:502]` or `rtu+tcp://HOST:PORT`; Wrong for others."""
+    right = "write tcp://HOST (Modbus TCP) or rtu+tcp://HOST:PORT (a converter to RS-485)"
+    try:
+        url = urlsplit(text)
+        host, port = url.hostname, url.port
+    except ValueError:
+        raise Wrong("is not a URL", right) from None
+    transports = {"tcp": Transport.TCP, "rtu+tcp": Transport.RTU_OVER_TCP}
+    if url.scheme not in transports:
+        raise Wrong(f"the scheme {url.scheme!r} is not spoken here", right)
+    if not host or not re.fullmatch(r"[A-Za-z0-9._:-]{1,253}", host) or port == 0:
+        raise Wrong("names no host", right)
+    if "@" in url.netloc or url.path.strip("/") or url.query or url.fragment:
+        raise Wrong("has more than a host and a port", right)
+    transport = transports[url.scheme]
+    if port is None and transport is Transport.RTU_OVER_TCP:
+        raise Wrong("names no port", "write the port the converter listens on: rtu+tcp://HOST:PORT")
+    return BusAddress(transport, host, port or _MODBUS_PORT)
+
+
+def unit_number(value: object) -> object:
+    """`value`, or Wrong for a number no unit can have."""
+    number = spelled_once(value)
+    if isinstance(number, int) and not isinstance(number, bool):
+        right = f"write 1 to {UNIT_MAX}, or {UNIT_ITSELF} for the board itself on Modbus TCP"
+        if number == 0:
+            raise Wrong("0 is every unit at once (broadcast)", right)
+        if not 1 <= number <= UNIT_MAX and number != UNIT_ITSELF:
+            raise Wrong(f"{int(number)} is out of bounds", right)
+    return number
 
 
 def address(text: str) -> Address:
@@ -180,6 +234,21 @@ def unique(items: list[str]) -> list[str]:
     return items
 
 
+def spans(names: Iterable[str]) -> str:
+    """`input-0 … input-6, key`: names in their order, numbered ones as runs."""
+    runs: list[list[str]] = []
+    for name in names:
+        stem, _, number = name.rpartition("-")
+        last, _, before = runs[-1][-1].rpartition("-") if runs else ("", "", "")
+        follows = stem == last and number.isdecimal() and before.isdecimal()
+        if follows and int(number) == int(before) + 1:
+            runs[-1].append(name)
+        else:
+            runs.append([name])
+    whole = [f"{run[0]} … {run[-1]}" if len(run) > 2 else ", ".join(run) for run in runs]
+    return ", ".join(whole)
+
+
 def kind_of(value: object) -> str:
     """`a list`: what sort of value was found, without repeating it."""
     match value:
@@ -243,3 +312,17 @@ def key_path(loc: Loc) -> str:
 def mapping(value: object) -> dict[str, Any]:
     """`value` if it is a mapping, else an empty one: a wrong shape is the models' to report."""
     return value if isinstance(value, dict) else {}
+
+
+def texts(value: object) -> tuple[str, ...]:
+    """The texts in a list; nothing for anything else."""
+    return tuple(item for item in value if isinstance(item, str)) if isinstance(value, list) else ()
+
+
+def milliseconds(value: object, default: str) -> int | None:
+    """A duration's milliseconds, `default` where there is none; None for `never` or no duration."""
+    written = value if isinstance(value, str) else default
+    try:
+        return duration_ms(written)
+    except Wrong:
+        return None

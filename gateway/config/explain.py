@@ -13,11 +13,6 @@ from gateway.config.child import Mistake
 from gateway.config.document import Document, Loc, kind_of, suggest
 from gateway.config.files import Wrong
 
-_LATER = {
-    "buses": "doors and buses are not supported by this version",
-    "devices": "doors and buses are not supported by this version",
-    "reactions": "reactions are not supported by this version",
-}
 _WANTED = {
     "string_type": "text",
     "int_type": "a whole number",
@@ -25,6 +20,10 @@ _WANTED = {
     "dict_type": "a mapping of names to settings",
     "model_type": "a mapping of keys to values",
 }
+_EGRESS = (
+    "write handle, hardwired (the exit button cuts the lock's supply), "
+    "unit (the exit button acts in the lock's unit), or none"
+)
 _OLD_BOOLS = {"yes": "true", "on": "true", "y": "true", "no": "false", "off": "false", "n": "false"}
 
 
@@ -34,15 +33,11 @@ def explain(
     """Mistakes for pydantic's `errors()` on `document`, and for every key that has no value."""
     found: list[Mistake] = []
     spoken: set[Loc] = set()
-    doors = {loc for loc, point in document.entries("points") if point.get("kind") == "door"}
     for complaint in complaints:
         # pydantic marks a complaint of a mapping's key, not its value, with this last part.
         loc: Loc = tuple(part for part in complaint["loc"] if part != "[key]")
         what, right = _said(complaint, loc, schema)
-        # A door's own keys are unknown too; one mistake says all there is to say.
-        if loc[:2] in doors and loc[2:] != ("kind",):
-            spoken.add(loc)
-        elif complaint["input"] is not None or complaint["type"] == "extra_forbidden":
+        if complaint["input"] is not None or complaint["type"] == "extra_forbidden":
             spoken.add(loc)
             found.append(document.mistake(loc, what, right))
     found.extend(
@@ -57,12 +52,12 @@ def schema_at(schema: Mapping[str, Any], loc: Loc) -> Mapping[str, Any]:
     """The part of a JSON Schema that describes the value at `loc`; empty where there is none."""
     node: Any = schema
     for part in loc:
-        node = _resolved(schema, node)
+        node = _mapping_of(schema, node)
         if isinstance(part, int):
             node = node.get("items", {})
         else:
             node = node.get("properties", {}).get(part) or node.get("additionalProperties") or {}
-    return _resolved(schema, node)
+    return _mapping_of(schema, node)
 
 
 def tidied(node: Any) -> Any:
@@ -78,15 +73,22 @@ def tidied(node: Any) -> Any:
     }
     if rest.get("default", ...) is None:
         del rest["default"]
-    for choice in node.get("anyOf", ()):
-        if choice != {"type": "null"}:
-            rest = {**tidied(choice), **rest}
-    return rest
+    choices = [tidied(choice) for choice in node.get("anyOf", ()) if choice != {"type": "null"}]
+    if len(choices) > 1:
+        return {**rest, "anyOf": choices}
+    return {**choices[0], **rest} if choices else rest
 
 
 def _resolved(schema: Mapping[str, Any], node: Mapping[str, Any]) -> Mapping[str, Any]:
     name = str(node.get("$ref", "")).removeprefix("#/$defs/")
     return {**schema["$defs"][name], **node} if name else node
+
+
+def _mapping_of(schema: Mapping[str, Any], node: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A node with its reference followed; of several choices, the one that is a mapping."""
+    node = _resolved(schema, node)
+    choices = [_resolved(schema, choice) for choice in node.get("anyOf", ())]
+    return next((choice for choice in choices if "properties" in choice), node)
 
 
 def _said(complaint: Mapping[str, Any], loc: Loc, schema: Mapping[str, Any]) -> tuple[str, str]:
@@ -126,8 +128,6 @@ def _misshapen(
 
 def _unknown_key(loc: Loc, schema: Mapping[str, Any]) -> tuple[str, str]:
     name = str(loc[-1])
-    if len(loc) == 1 and name in _LATER:
-        return _LATER[name], "remove it"
     if name == "<<":
         return "merge keys are not part of YAML 1.2", "write the keys out"
     if ":" in name:
@@ -138,8 +138,8 @@ def _unknown_key(loc: Loc, schema: Mapping[str, Any]) -> tuple[str, str]:
 
 def _unknown_word(value: object, loc: Loc, schema: Mapping[str, Any]) -> tuple[str, str]:
     words = [str(word) for word in schema_at(schema, loc).get("enum", ())]
-    if loc[-1] == "kind" and value == "door":
-        return "doors are not supported by this version", f"one of {', '.join(words)}"
+    if loc[-1] == "egress":
+        return f"{shown(value)} is no way out: leaving never depends on the gateway", _EGRESS
     if value == "log" and "sends" in loc:
         return "log is a stream, not a class of events", f"one of {', '.join(words)}"
     if loc[-1] == "kind":

@@ -153,8 +153,8 @@ def _check(path: str | Path, environment: Mapping[str, str]) -> CheckResult:
     mistakes += [Mistake("environment", 0, name, w.what, w.right) for name, w in misnamed]
     mistakes += _override(document, settings)
     file, complaints = models.validate(document.data)
-    mistakes += explain(document, complaints, schema())
-    review = Review(document, _folders(path, settings))
+    mistakes += explain(document, complaints, schema() if complaints else {})
+    review = Review(document, folders=_folders(path, settings))
     review.run()
     mistakes += review.mistakes
     found = tuple(sorted(mistakes, key=lambda mistake: mistake.line))
@@ -204,11 +204,13 @@ def _report(path: str, result: CheckResult) -> list[str]:
     premises = result.premises
     if premises is None:
         return lines
-    counts = (
+    counts = [
         _count(len(premises.points), "point"),
         _count(len(premises.uplinks), "uplink"),
         _count(len(premises.routes), "route"),
-    )
+    ]
+    if premises.devices:
+        counts.append(_count(len(premises.devices), "device"))
     return [*lines, f"{path} is valid: {', '.join(counts)}", *facts(premises)]
 
 

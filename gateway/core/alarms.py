@@ -2,26 +2,19 @@
 
 One table decides what a press is (`_press`), one order decides what an answer may change
 (`AlarmState`). Two rules stand above both: letting go of a button never ends an alarm, and two
-points are two alarms, never merged.
+points are two alarms, never merged. Nor are two kinds at one door.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
-from gateway.core.kinds import class_of, kind_of, phase_of
-from gateway.core.model import (
-    PERSON_OPERATED,
-    AlarmState,
-    Event,
-    Fact,
-    Json,
-    Level,
-    Point,
-    PointKind,
-)
+from gateway.core.counter import Remember
+from gateway.core.kinds import DOOR_ALARMS, class_of, kind_of, phase_of
+from gateway.core.model import AlarmState, Event, Fact, Json, Level
 from gateway.core.monitor import Confirmed
+from gateway.core.premises import PERSON_OPERATED, Point, PointKind
 
 REPEAT_WITHIN_US = 30_000_000
 REPEAT_EVERY_US = 1_000_000
@@ -29,7 +22,8 @@ REPEATS_BEFORE_SLOW = 10
 REPEAT_SLOW_EVERY_US = 60_000_000
 
 _DURING = {PointKind.PANIC.value, PointKind.LOCKDOWN.value}
-"""What a fire alarm names when it is open: fire alarms have been pulled to bring people out."""
+"""What a fire alarm names when it is open, as it does a lockdown by command: fire alarms have been
+pulled to bring people out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +32,7 @@ class Alarm:
 
     count: presses so far; told: repeats sent; untold: presses are held back; doubtful: all of
     those came over damaged wiring. pressed_us: the last press, None when it was before this start.
+    counter: what counted the last press. overtaken: it was an exercise of a drill that is over.
     """
 
     id: str
@@ -51,6 +46,8 @@ class Alarm:
     doubtful: bool = False
     pressed_us: int | None = None
     told_us: int = 0
+    counter: Remember | None = None
+    overtaken: bool = False
 
     @property
     def person_operated(self) -> bool:
@@ -76,7 +73,8 @@ class Register:
     def __init__(self, points: Iterable[Point]) -> None:
         self._points = {point.id: point for point in points}
         self._open: dict[str, Alarm] = {}
-        self._at_rest: dict[str, bool] = {}
+        self._levels: dict[tuple[str, str], Level] = {}
+        self.locked_down: Callable[[], bool] = lambda: False
 
     def restore(self, events: Iterable[Event]) -> None:
         """Rebuild from the recorded events of alarms, in their order; others are passed over."""
@@ -125,17 +123,19 @@ class Register:
     def confirm(self, confirmed: Confirmed, *, new_id: str) -> list[Fact]:
         """A point's level was confirmed. `new_id` becomes the alarm's id if this raises one."""
         point = self._points[confirmed.point]
-        self._at_rest[point.id] = confirmed.level is Level.NORMAL
+        kind = confirmed.alarm or point.kind.value
+        self._levels[point.id, kind] = confirmed.level
         if confirmed.level is Level.NORMAL:
             return self._ended(confirmed.at_us, point.id)
-        if confirmed.level is Level.UNKNOWN:
+        if confirmed.level is Level.UNKNOWN or not self._raises(point.id, kind):
             return []
         if point.kind is PointKind.RESET_KEY:
             if confirmed.initial:  # a key left turned says nothing of alarms raised since
                 return []
-            turned = Fact("state.reset-key.turned", point.id, confirmed.at_us)
+            data = _counted_by(confirmed.counter)
+            turned = Fact("state.reset-key.turned", point.id, confirmed.at_us, data=data)
             return [turned, *self._reset(confirmed.at_us)]
-        return self._press(point, confirmed, new_id)
+        return self._press(point, kind, confirmed, new_id)
 
     def answer(
         self, alarm_id: str, state: AlarmState, *, at_us: int, data: dict[str, Json]
@@ -161,38 +161,66 @@ class Register:
                 found.append(self._tell(alarm, due_us))
         return found
 
+    def drill_over(self, alarm_id: str, *, new_id: str, at_us: int) -> list[Fact]:
+        """The drill that alarm was an exercise of is over: what still calls is raised as meant.
+
+        At once where its input is seen active; else its next press, or its input coming back
+        active, raises, and is not taken for part of the exercise. `new_id`: as for `confirm`.
+        """
+        alarm = self._open.get(alarm_id)
+        point = None if alarm is None else self._points.get(alarm.point)
+        if alarm is None or point is None or alarm.overtaken:
+            return []
+        mine = [a for a in self._open.values() if (a.point, a.kind) == (alarm.point, alarm.kind)]
+        self._keep(replace(alarm, overtaken=True))
+        if mine[-1].id != alarm_id or self._levels.get((point.id, alarm.kind)) is not Level.ACTIVE:
+            return []
+        still = Confirmed(point.id, Level.ACTIVE, at_us, alarm=alarm.kind)
+        return [self._raise(point, alarm.kind, still, new_id, first=mine[0].id)]
+
     # --- the table -------------------------------------------------------------------------------
 
-    def _press(self, point: Point, confirmed: Confirmed, new_id: str) -> list[Fact]:
+    def _press(self, point: Point, kind: str, confirmed: Confirmed, new_id: str) -> list[Fact]:
         """What a press (or a fire contact closing) is.
 
-        | newest open alarm here | last press       | then                                |
+        | newest of this kind    | last press       | then                                |
         |------------------------|------------------|-------------------------------------|
         | none                   |                  | raised                              |
+        | of a drill that is over|                  | raised, `again` names the first one |
         | any, held since start  |                  | nothing: it was told before         |
         | unanswered             | within 30 s      | repeated, at the allowed pace       |
         | unanswered             | longer ago       | raised, `again` names the first one |
         | acknowledged or closed |                  | raised, `again` names the first one |
         """
-        alarm, at_us = self.latest_at(point.id), confirmed.at_us
-        if alarm is None:
-            return [self._raise(point, confirmed, new_id, first=None)]
+        mine = [a for a in self._open.values() if (a.point, a.kind) == (point.id, kind)]
+        at_us = confirmed.at_us
+        if not mine:
+            return [self._raise(point, kind, confirmed, new_id, first=None)]
+        alarm = mine[-1]
+        if alarm.overtaken:
+            return [self._raise(point, kind, confirmed, new_id, first=mine[0].id)]
         if confirmed.initial or not alarm.person_operated:
             return []
         recent = alarm.pressed_us is not None and at_us - alarm.pressed_us <= REPEAT_WITHIN_US
         if not (alarm.unanswered and recent):
-            first = next(a.id for a in self._open.values() if a.point == point.id)
-            return [self._raise(point, confirmed, new_id, first=first)]
+            return [self._raise(point, kind, confirmed, new_id, first=mine[0].id)]
         doubtful = confirmed.doubtful and (alarm.doubtful or not alarm.untold)
         alarm = replace(
-            alarm, count=alarm.count + 1, untold=True, doubtful=doubtful, pressed_us=at_us
+            alarm,
+            count=alarm.count + 1,
+            untold=True,
+            doubtful=doubtful,
+            pressed_us=at_us,
+            counter=confirmed.counter,
         )
         self._keep(alarm)
         due_us = alarm.due_us()
         return [self._tell(alarm, at_us)] if due_us is None or due_us <= at_us else []
 
-    def _raise(self, point: Point, confirmed: Confirmed, new_id: str, *, first: str | None) -> Fact:
-        at_us = confirmed.at_us
+    def _raise(
+        self, point: Point, kind: str, confirmed: Confirmed, new_id: str, *, first: str | None
+    ) -> Fact:
+        at_us, here = confirmed.at_us, (point.id, kind)
         data: dict[str, Json] = {"count": 1}
         if confirmed.doubtful:
             data["doubtful"] = True
@@ -200,23 +228,28 @@ class Register:
             data["silent"] = True
         if first is not None:
             data["again"] = first
-        others = [alarm.id for alarm in self._open.values() if alarm.point != point.id]
+        others = [alarm.id for alarm in self._open.values() if (alarm.point, alarm.kind) != here]
         if others:
             data["also_open"] = list[Json](others)
-        during = sorted({alarm.kind for alarm in self._open.values()} & _DURING)
+        during = sorted({alarm.kind for alarm in self._open.values()} & _DURING | self._modes())
         if point.kind is PointKind.FIRE and during:
             data["during"] = list[Json](during)
-        kind = point.kind.value
+        data |= _counted_by(confirmed.counter)
         self._keep(
             Alarm(new_id, point.id, kind, silent=point.silent, pressed_us=at_us, told_us=at_us)
         )
         return Fact(f"alarm.{kind}.raised", point.id, at_us, alarm=new_id, data=data, id=new_id)
+
+    def _modes(self) -> set[str]:
+        """A lockdown may stand by command, without an alarm of its own."""
+        return {PointKind.LOCKDOWN.value} if self.locked_down() else set()
 
     def _tell(self, alarm: Alarm, at_us: int) -> Fact:
         self._keep(replace(alarm, told=alarm.told + 1, told_us=at_us, untold=False))
         data: dict[str, Json] = {"count": alarm.count}
         if alarm.doubtful:
             data["doubtful"] = True
+        data |= _counted_by(alarm.counter)
         kind = f"alarm.{alarm.kind}.repeated"
         return Fact(kind, alarm.point, at_us, alarm=alarm.id, data=data)
 
@@ -233,20 +266,36 @@ class Register:
     def _ended(self, at_us: int, point_id: str) -> list[Fact]:
         """Alarms of a point that are over: its input at rest, and closed if a person raised it.
 
-        A point that is no longer configured has no input to wait for: people end its alarms.
+        Where nothing configured could raise such an alarm any more (a point or a flag is gone),
+        there is no input to wait for: people end it.
         """
         found: list[Fact] = []
-        gone = point_id not in self._points
-        if not gone and not self._at_rest.get(point_id):
-            return found
         for alarm in self.open:
-            over = alarm.state is AlarmState.CLOSED or not (alarm.person_operated or gone)
-            if alarm.point == point_id and over:
+            if alarm.point != point_id:
+                continue
+            gone = not self._raises(point_id, alarm.kind)
+            rests = gone or self._levels.get((point_id, alarm.kind)) is Level.NORMAL
+            closed = alarm.state is AlarmState.CLOSED
+            if rests and (closed or not (alarm.person_operated or gone)):
                 del self._open[alarm.id]
                 kind = f"alarm.{alarm.kind}.cleared"
                 data: dict[str, Json] = {"count": alarm.count}
                 found.append(Fact(kind, point_id, at_us, alarm=alarm.id, data=data))
         return found
 
+    def _raises(self, point_id: str, kind: str) -> bool:
+        """True when that point, as it is configured, can be the cause of such an alarm."""
+        point = self._points.get(point_id)
+        if point is None:
+            return False
+        if point.door is None:
+            return point.kind.value == kind
+        return kind in DOOR_ALARMS or (kind == "tamper" and point.door.tamper is not None)
+
     def _keep(self, alarm: Alarm) -> None:
         self._open[alarm.id] = alarm
+
+
+def _counted_by(counter: Remember | None) -> dict[str, Json]:
+    """What the record keeps of a counter, beside the event that it made."""
+    return {} if counter is None else {"counter": counter.as_json()}

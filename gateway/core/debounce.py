@@ -13,7 +13,8 @@ from collections import deque
 from dataclasses import dataclass
 from enum import StrEnum
 
-from gateway.core.model import Level, Line, Point
+from gateway.core.model import Level
+from gateway.core.premises import Line, Point
 
 CHATTER_QUIET_US = 10_000_000
 """A chattering contact is good again after this long without a single edge."""

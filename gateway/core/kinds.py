@@ -1,14 +1,19 @@
 """The table of event kinds: severity, SIA Contact ID code, and the stream they travel in.
 
 One row a kind. Codes are those of SIA DC-05-1999.09 Appendix C. Lockdown goes as 120 (122 where it
-is silent) with its own zone, because 431 (access threat level change) sends nobody.
+is silent) with its own zone, because 431 (access threat level change) sends nobody. What passes
+through a door goes in the log; what forces it, and what the gateway does to it, in the alarm
+stream.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
-from gateway.core.model import Json, Point, PointKind, Severity, Stream
+from gateway.core.model import Json, Severity, Stream
+from gateway.core.premises import Point, PointKind
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +58,16 @@ ALARM_STREAM_FAULTS = frozenset(
     {"wiring", "path", "delivery", "storage", "mains", "battery", "unit-silent"}
 )
 
+DOOR_ALARMS = frozenset({"door-forced", "door-held"})
+"""What a door raises by its contact alone; `tamper` only where its controller has the flag."""
+
+REQUEST_TO_EXIT = "request-to-exit"
+"""The `part` of a door's fault that has a code of its own."""
+
 HOLD_UP_ZONE_TROUBLE = 376
 PANIC_ZONE_TROUBLE = 375
+DOOR_CONTACT_TROUBLE = 427
+REQUEST_TO_EXIT_TROUBLE = 428
 _ZONE_FAULTS = frozenset({"wiring", "chatter", "stuck"})
 
 _STATE_CODES = {
@@ -62,7 +75,18 @@ _STATE_CODES = {
     "state.inventory": 306,
 }
 
-_ALARM_STREAM_STATES = ("state.alarm.", "state.command.", "state.mode.", "state.gone")
+_ACCESS_CODES = {
+    "access.denied": 421,
+}
+
+_ALARM_STREAM_STATES = (
+    "state.alarm.",
+    "state.command.",
+    "state.mode.",
+    "state.door.",
+    "state.gone",
+    "state.log.",
+)
 
 
 def class_of(event_type: str) -> str:
@@ -102,19 +126,20 @@ def severity_of(event_type: str) -> Severity:
     return row.severity if row else Severity.INFO
 
 
-def contact_id_of(event_type: str, point: Point | None) -> dict[str, Json] | None:
+def contact_id_of(
+    event_type: str, point: Point | None, data: Mapping[str, Json] = MappingProxyType({})
+) -> dict[str, Json] | None:
     """SIA DC-05 fields of an event, None where the code list has nothing for it.
 
-    Qualifier 1 is a new event, 3 a restoral, 6 a condition reported before and still present.
+    `data`: the event's own; a door's fault tells its part there. Qualifier 1 is a new event, 3 a
+    restoral, 6 a condition reported before and still present.
     """
-    code = _STATE_CODES.get(event_type, 0)
+    code = _STATE_CODES.get(event_type, 0) or _ACCESS_CODES.get(event_type, 0)
     group = class_of(event_type)
     if group == "alarm":
         code = ALARMS[kind_of(event_type)].code
     elif group == "fault":
-        code = FAULTS[kind_of(event_type)].code
-        if kind_of(event_type) in _ZONE_FAULTS and point and point.kind is PointKind.HOLD_UP:
-            code = HOLD_UP_ZONE_TROUBLE
+        code = _fault_code(kind_of(event_type), point, data)
     if not code:
         return None
     if code == PANIC and point and point.silent:
@@ -126,3 +151,12 @@ def contact_id_of(event_type: str, point: Point | None) -> dict[str, Json] | Non
         "partition": point.cid.partition if point else 0,
         "zone": point.cid.zone if point else 0,
     }
+
+
+def _fault_code(kind: str, point: Point | None, data: Mapping[str, Json]) -> int:
+    if kind in _ZONE_FAULTS and point and point.kind is PointKind.HOLD_UP:
+        return HOLD_UP_ZONE_TROUBLE
+    if kind in _ZONE_FAULTS and point and point.kind is PointKind.DOOR:
+        exits = data.get("part") == REQUEST_TO_EXIT
+        return REQUEST_TO_EXIT_TROUBLE if exits else DOOR_CONTACT_TROUBLE
+    return FAULTS[kind].code

@@ -8,37 +8,37 @@ from __future__ import annotations
 
 import re
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
-from typing import Any, TypeVar
+from typing import Any
 
-from gateway.core.jws import SigningKey, TokenRefused, TokenType, digest, seal
+from gateway.core.jws import SigningKey, TokenType, digest, seal
 from gateway.core.kinds import contact_id_of, severity_of
+from gateway.core.members import Members, listed, text, whole_number
 from gateway.core.model import (
     AlarmState,
     AlarmWord,
     Event,
     Json,
     Message,
-    Point,
-    Premises,
     Receipt,
-    Route,
     Stream,
     StreamKey,
+)
+from gateway.core.premises import (
+    Point,
+    Premises,
+    Route,
 )
 
 TYPE_PREFIX = "org.qorgan."
 NEVER_REDACTED = frozenset({"alarm", "status", "severity", "clock"})
 """Without these a Message could not be understood, so no route may drop them."""
 
-_HEX8 = re.compile(r"[0-9a-f]{8}")
 _UTC = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?Z", re.ASCII)
-_NUMBER_MAX = 2**53 - 1  # beyond it other languages' JSON loses digits (RFC 8259 §6)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_Parsed = TypeVar("_Parsed")
 
 
 def rfc3339(utc_ms: int) -> str:
@@ -120,7 +120,7 @@ def _data(event: Event, point: Point | None) -> dict[str, Json]:
         data["alarm"] = event.alarm
     data["status"] = event.status.value
     data["severity"] = severity_of(event.type).value
-    code = contact_id_of(event.type, point)
+    code = contact_id_of(event.type, point, event.data)
     if code is not None:
         data["contact_id"] = code
     if point is not None:
@@ -174,7 +174,7 @@ def receipt_payload(receipt: Receipt) -> dict[str, Json]:
 
 def read_receipt(payload: Mapping[str, Any]) -> Receipt:
     """A Receipt from a verified payload; TokenRefused names the member that is wrong."""
-    member = _Members(payload, "receipt")
+    member = Members(payload, "receipt")
     receipt = Receipt(
         gateway=member.text("gateway"),
         key=StreamKey(
@@ -194,7 +194,7 @@ def read_receipt(payload: Mapping[str, Any]) -> Receipt:
 
 
 def _ranges(value: Any) -> list[tuple[int, int]]:
-    ranges = [(_plain_int(first), _plain_int(last)) for first, last in _list(value)]
+    ranges = [(whole_number(first), whole_number(last)) for first, last in listed(value)]
     ends = [end for both in ranges for end in both]
     apart = all(last < first for (_, last), (first, _) in pairwise(ranges))
     if ends != sorted(ends) or 0 in ends or not apart:
@@ -204,8 +204,8 @@ def _ranges(value: Any) -> list[tuple[int, int]]:
 
 def _words(value: Any) -> list[AlarmWord]:
     words = []
-    for item in _list(value):
-        member = _Members(item, "receipt's alarms")
+    for item in listed(value):
+        member = Members(item, "receipt's alarms")
         words.append(
             AlarmWord(
                 alarm=member.text("alarm"),
@@ -269,7 +269,7 @@ def heartbeat_payload(beat: Heartbeat) -> dict[str, Json]:
 
 def read_heartbeat(payload: Mapping[str, Any]) -> Heartbeat:
     """A Heartbeat from a verified payload; TokenRefused names the member that is wrong."""
-    member = _Members(payload, "heartbeat")
+    member = Members(payload, "heartbeat")
     beat = Heartbeat(
         number=member.number("number", least=1),
         ledger=member.hex8("ledger"),
@@ -289,93 +289,16 @@ def read_heartbeat(payload: Mapping[str, Any]) -> Heartbeat:
 
 
 def _heads(value: Any) -> dict[Stream, int]:
-    heads = {Stream(name): _plain_int(number) for name, number in value.items()}
+    heads = {Stream(name): whole_number(number) for name, number in value.items()}
     if len(heads) != len(Stream):
         raise ValueError("both streams have a head")
     return heads
 
 
 def _texts(value: Any) -> tuple[str, ...]:
-    return tuple(_text(item) for item in _list(value))
-
-
-# --- reading strictly -------------------------------------------------------------------------
-
-
-def _plain_int(value: Any) -> int:
-    if type(value) is not int or not 0 <= value <= _NUMBER_MAX:
-        raise ValueError("a whole number is needed")
-    return value
-
-
-def _list(value: Any) -> list[Any]:
-    if not isinstance(value, list):
-        raise TypeError("a list is needed")
-    return value
-
-
-class _Members:
-    """Takes the members of an object one by one and refuses what is missing, odd or left over."""
-
-    def __init__(self, payload: Any, what: str) -> None:
-        if not isinstance(payload, Mapping):
-            raise TokenRefused(f"the {what} is not an object")
-        self._left = dict(payload)
-        self._what = what
-
-    def parsed(self, name: str, parse: Callable[[Any], _Parsed], default: Any = ...) -> _Parsed:
-        value = self._left.pop(name, default)
-        if value is ...:
-            raise TokenRefused(f"the {self._what} has no {name}")
-        try:
-            return parse(value)
-        except (ValueError, TypeError, AttributeError, OverflowError) as exc:
-            raise TokenRefused(f"the {self._what}'s {name} is not valid") from exc
-
-    def text(self, name: str) -> str:
-        return self.parsed(name, _text)
-
-    def hex8(self, name: str) -> str:
-        return self.parsed(name, _hex8)
-
-    def truth(self, name: str) -> bool:
-        return self.parsed(name, _truth)
-
-    def number(self, name: str, *, least: int = 0) -> int:
-        value = self.parsed(name, _plain_int)
-        if value < least:
-            raise TokenRefused(f"the {self._what}'s {name} must be at least {least}")
-        return value
-
-    def optional_number(self, name: str) -> int | None:
-        if self._left.get(name) is None:
-            self._left.pop(name, None)
-            return None
-        return self.number(name)
-
-    def done(self) -> None:
-        if self._left:
-            raise TokenRefused(f"the {self._what} has unknown members")
-
-
-def _text(value: Any) -> str:
-    if not isinstance(value, str) or not value:
-        raise ValueError("text is needed")
-    return value
+    return tuple(text(item) for item in listed(value))
 
 
 def _utc_text(value: Any) -> str:
     utc_ms_of(value)
-    return _text(value)
-
-
-def _hex8(value: Any) -> str:
-    if not isinstance(value, str) or not _HEX8.fullmatch(value):
-        raise ValueError("8 lower-case hex digits are needed")
-    return value
-
-
-def _truth(value: Any) -> bool:
-    if not isinstance(value, bool):
-        raise TypeError("true or false is needed")
-    return value
+    return text(value)

@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from gateway.core.kinds import class_of, phase_of
-from gateway.core.model import US_PER_MS, Message, Receipt, Route, Stream, StreamKey
+from gateway.core.model import US_PER_MS, Message, Receipt, Stream, StreamKey
+from gateway.core.premises import Route
 from gateway.core.ranges import Ranges
 
 OFFER_AGAIN_US = 5_000_000

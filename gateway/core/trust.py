@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from gateway.core.jws import TokenRefused, TokenType, VerifyKey, open_token
 from gateway.core.message import read_receipt
-from gateway.core.model import Receipt, Route
+from gateway.core.model import Receipt
+from gateway.core.premises import Route
 
 
 class Trust:
@@ -22,6 +24,8 @@ class Trust:
         self._ledger = ledger
         self._epoch = epoch
         self._start = start
+        self.elders: set[str] = set()
+        """Other ledgers of this gateway, replaced since, of which something is still owed."""
 
     def receipt(self, route: str, token: bytes) -> Receipt:
         """A Receipt that may settle what `route` is owed; TokenRefused says why it may not."""
@@ -31,6 +35,8 @@ class Trust:
             raise TokenRefused("it is for another gateway")
         if receipt.key.route != route:
             raise TokenRefused("it is for another route")
+        if receipt.key.ledger in self.elders - {self._ledger}:
+            return replace(receipt, beat=None)  # their heartbeats are over
         if receipt.key.ledger != self._ledger:
             raise TokenRefused("it is for another ledger: this gateway's was replaced since")
         if receipt.key.epoch > self._epoch:

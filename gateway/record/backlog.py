@@ -17,7 +17,9 @@ from typing import Any, TypeVar
 from gateway.core.model import Message, Stream, StreamKey
 from gateway.core.ranges import Ranges
 from gateway.record.entry import Entry, LedgerError, StorageTrouble
+from gateway.record.file import LedgerFile
 from gateway.record.ledger import Ledger
+from gateway.record.opening import Opened
 
 T = TypeVar("T")
 Outcome = Callable[[], None]
@@ -59,7 +61,8 @@ class Backlog:
     """Entries, settlements and calls that wait; `round` works them off.
 
     deliver: brings outcomes to the loop, in order. on_trouble(reason, text) is called once when
-    writing begins to fail, on_recovered once when everything kept is on disk again.
+    writing begins to fail, on_recovered once when everything kept is on disk again. A ledger that
+    begins in memory is in trouble without a word: who opened it knows.
     """
 
     def __init__(
@@ -71,6 +74,7 @@ class Backlog:
         queue_max: int,
     ) -> None:
         self.trouble = False
+        self.reason: StorageTrouble | None = None
         self.dropped = 0
         self._deliver = deliver
         self._on_trouble = on_trouble
@@ -82,6 +86,7 @@ class Backlog:
         self._in_hand = 0
         self._settles: Settles = {}
         self._jobs: list[_Job] = []
+        self._given_up: list[Message] = []
 
     def __len__(self) -> int:
         """Entries that are not on disk yet."""
@@ -109,6 +114,7 @@ class Backlog:
                 del self._entries[index]
                 self._log_only -= 1
                 self.dropped += 1
+                self._given_up += waiting.entry.messages
                 return waiting
         return None
 
@@ -150,6 +156,8 @@ class Backlog:
         Settlements and calls go after every entry that was queued before them. `idle`: nothing
         else is to do, so the ledger may do its housekeeping early.
         """
+        if ledger.place is not None and not ledger.durable:
+            self.trouble = True
         with self._lock:
             batch = list(islice(self._entries, BATCH_MAX))
             to_the_end = len(batch) == len(self._entries)
@@ -160,19 +168,38 @@ class Backlog:
             jobs: list[_Job] = []
             if to_the_end or self.trouble:
                 jobs, self._jobs = self._jobs, jobs
+            given_up, self._given_up = self._given_up, []
+        for message in given_up:
+            ledger.dropped.add(message.key, message.sequence)
         well = self._write(ledger, batch) and self._settle(ledger, settles)
         if not well:
             with self._lock:
                 _merge(self._settles, settles)
         if jobs:
             self._deliver([job.run(ledger) for job in jobs])
-        well = self._attempt(partial(ledger.tidy, idle=idle)) is None and well
-        if self.trouble and well and to_the_end:
+        more = self._tidy(ledger, idle=idle)
+        whole = ledger.durable or ledger.place is None
+        if self.trouble and well and more is not None and to_the_end and whole:
             self.trouble = False
+            self.reason = None
             self._deliver([self._on_recovered])
         with self._lock:
             self._in_hand = 0
-            return not self.trouble and bool(self._entries or self._settles or self._jobs)
+            waiting = bool(self._entries or self._settles or self._jobs)
+            return not self.trouble and (waiting or bool(more))
+
+    def _tidy(self, ledger: Ledger, *, idle: bool) -> bool | None:
+        """The ledger's housekeeping; True when it has more to do, None when it failed."""
+        more: list[bool] = []
+        failure = self._attempt(lambda: more.append(ledger.tidy(idle=idle)))
+        if failure is None and ledger.damaged:
+            text = "a page of the ledger makes no sense"
+            failure = self._failed(LedgerError(StorageTrouble.CORRUPT, text))
+        return None if failure is not None else more[0]
+
+    def move(self, ledger: Ledger, had: Opened[LedgerFile]) -> None:
+        """Go on in the file that was found in the ledger's place."""
+        self._attempt(partial(ledger.move_to, had))
 
     def _write(self, ledger: Ledger, batch: list[_Waiting]) -> bool:
         """Append a batch; False when the disk refuses, and then it stays, at the front."""
@@ -213,9 +240,14 @@ class Backlog:
             failure = LedgerError(StorageTrouble.OTHER, f"the ledger failed: {exc!r}")
         else:
             return None
-        if not self.trouble and failure.reason is not StorageTrouble.REFUSED:
-            self.trouble = True
-            self._deliver([partial(self._on_trouble, failure.reason.value, str(failure))])
+        return self._failed(failure)
+
+    def _failed(self, failure: LedgerError) -> LedgerError:
+        if failure.reason is not StorageTrouble.REFUSED:
+            self.reason = failure.reason
+            if not self.trouble:
+                self.trouble = True
+                self._deliver([partial(self._on_trouble, failure.reason.value, str(failure))])
         return failure
 
 

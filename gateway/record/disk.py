@@ -6,6 +6,8 @@ from collections.abc import Callable
 from functools import partial
 
 from gateway.record.ledger import Ledger
+from gateway.record.opening import Begin
+from gateway.record.room import Limits, Place
 from gateway.record.writer import InlineWriter, ThreadWriter, Writer
 
 OPEN_WITHIN_S = 5.0
@@ -16,10 +18,14 @@ class ThreadedDisk:
     """The disk of a running gateway. `vfs` names an apsw VFS, for tests that break the disk."""
 
     def __init__(
-        self, path: str, *, vfs: str | None = None, within_s: float = OPEN_WITHIN_S
+        self,
+        path: str,
+        *,
+        vfs: str | None = None,
+        within_s: float = OPEN_WITHIN_S,
+        limits: Limits | None = None,
     ) -> None:
-        self._path = path
-        self._vfs = vfs
+        self._place = Place(path, vfs, limits or Limits())
         self._within_s = within_s
 
     async def open(
@@ -33,11 +39,11 @@ class ThreadedDisk:
         on_recovered: Callable[[], None],
     ) -> tuple[Writer, Ledger]:
         """As `seams.Disk.open`."""
-        begin = {"start": start, "fresh_id": fresh_id, "boot": boot}
+        begin = Begin(start, fresh_id, boot, utc_ms)
         silent = "the disk does not answer"
         writer = ThreadWriter(
-            partial(Ledger.open, self._path, **begin, utc_ms=utc_ms, vfs=self._vfs),
-            memory_open=partial(Ledger.in_memory, **begin, utc_ms=utc_ms, trouble=silent),
+            partial(Ledger.at, self._place, begin),
+            memory_open=partial(Ledger.without, self._place, begin, trouble=silent),
             on_trouble=on_trouble,
             on_recovered=on_recovered,
         )
@@ -47,9 +53,8 @@ class ThreadedDisk:
 class InlineDisk:
     """The same ledger on the loop itself: no thread, so that a run replays from its seed."""
 
-    def __init__(self, path: str, *, vfs: str | None = None) -> None:
-        self._path = path
-        self._vfs = vfs
+    def __init__(self, path: str, *, vfs: str | None = None, limits: Limits | None = None) -> None:
+        self._place = Place(path, vfs, limits or Limits())
 
     async def open(
         self,
@@ -63,15 +68,7 @@ class InlineDisk:
     ) -> tuple[Writer, Ledger]:
         """As `seams.Disk.open`."""
         writer = InlineWriter(
-            partial(
-                Ledger.open,
-                self._path,
-                start=start,
-                fresh_id=fresh_id,
-                boot=boot,
-                utc_ms=utc_ms,
-                vfs=self._vfs,
-            ),
+            partial(Ledger.at, self._place, Begin(start, fresh_id, boot, utc_ms)),
             on_trouble=on_trouble,
             on_recovered=on_recovered,
         )

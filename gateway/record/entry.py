@@ -7,7 +7,8 @@ without loading it.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from gateway.core.model import Event, Message, Stamp, Status
@@ -21,6 +22,7 @@ class StorageTrouble(StrEnum):
     IO_ERROR = "io-error"
     CORRUPT = "corrupt"
     CANNOT_OPEN = "cannot-open"
+    GONE = "gone"
     BUSY = "busy"
     REFUSED = "refused"
     DROPPED = "dropped"
@@ -54,11 +56,13 @@ class Entry:
     """One event with all its messages: recorded together or not at all.
 
     An event that is already recorded may come again with further messages (routes that are owed
-    it later); those it has are left as they are.
+    it later); those it has are left as they are. kept: names and JSON texts that must be on disk
+    with the event or not at all (the counter an alarm was counted from).
     """
 
     event: Event
     messages: tuple[Message, ...]
+    kept: Mapping[str, str] = field(default_factory=dict)
 
 
 def body_of(event: Event) -> bytes:

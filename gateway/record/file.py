@@ -6,8 +6,9 @@ and the disk say into a LedgerError with a reason, and lets nothing else through
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Self
 
@@ -18,8 +19,8 @@ from gateway.record.entry import LedgerBusy, LedgerError, StorageTrouble
 APPLICATION_ID = 0x514F5247
 """`QORG` in the file's header (SQLite file format, §1.3)."""
 
-FORMAT = 1
-"""The number of the ledger's schema, kept as `user_version`."""
+FORMAT = 3
+"""The number of the ledger's schema, kept as `user_version`. Older ones are brought up to it."""
 
 CHECK_STEPS = 60_000
 """Steps of SQLite's check at start, some 60 MB of pages: years of settled entries must not keep
@@ -31,6 +32,9 @@ BUSY_MS = 1_000
 CACHE_KIB = 1_024
 MEMORY_PAGES_MAX = 16_384
 """64 MiB in pages of 4 KiB: what a ledger without a disk may take."""
+
+CHUNK_BYTES = 256 << 10
+"""The file grows by so much at once: when others fill the disk, some of it is ours already."""
 
 WAL_PAGES_IDLE, WAL_PAGES_MAX, WAL_BYTES_KEPT = 250, 4_000, 4 << 20
 """The WAL is moved into the file from 1 MiB when nothing else is to do, at 16 MiB in any case."""
@@ -45,18 +49,27 @@ _WORDS: tuple[tuple[type[apsw.Error], StorageTrouble, str], ...] = (
     (apsw.CantOpenError, StorageTrouble.CANNOT_OPEN, "the file cannot be opened"),
 )
 
+_INCREMENTAL = 2
+
 Bindings = Sequence[Any] | Mapping[str, Any]
 
 
 class LedgerFile:
     """One open database, on disk or in memory. Every method may raise LedgerError."""
 
-    def __init__(self, db: apsw.Connection, *, durable: bool) -> None:
-        """Take over a connection that `open` or `in_memory` has prepared."""
+    def __init__(self, db: apsw.Connection, *, path: str | None) -> None:
+        """Take over a connection that `open` or `in_memory` (no path) has prepared.
+
+        damaged: SQLite has come upon a page that makes no sense.
+        """
         self._db = db
+        self._path = path
+        self._place = None if path is None else _place(path)
         self._wal_pages = 0
-        self.durable = durable
-        if durable:
+        self.durable = path is not None
+        self.damaged = False
+        self.alive = True
+        if self.durable:
             db.set_wal_hook(self._committed)
 
     @classmethod
@@ -76,6 +89,10 @@ class LedgerFile:
             # Before the first look: the WAL's index then lives in our memory, in no shared file.
             db.pragma("locking_mode", "EXCLUSIVE")
             _recognise(db)
+            db.pragma("auto_vacuum", "INCREMENTAL")  # says something to a new file only
+            with suppress(apsw.Error):  # no VFS must know it
+                chunk = ctypes.c_int(CHUNK_BYTES)
+                db.file_control("main", apsw.SQLITE_FCNTL_CHUNK_SIZE, ctypes.addressof(chunk))
             db.pragma("journal_mode", "WAL")
             db.pragma("synchronous", "FULL")
             db.pragma("journal_size_limit", WAL_BYTES_KEPT)
@@ -90,14 +107,28 @@ class LedgerFile:
         except LedgerError:
             _let_go(db)
             raise
-        return cls(db, durable=True)
+        return cls(db, path=path)
+
+    @classmethod
+    def found(cls, path: str, *, vfs: str | None) -> Self:
+        """A file that was set aside, to read what is left of it; nothing is checked or changed."""
+        db: apsw.Connection | None = None
+        try:
+            db = apsw.Connection(path, vfs=vfs, flags=apsw.SQLITE_OPEN_READWRITE)
+            db.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
+            db.pragma("locking_mode", "EXCLUSIVE")
+            db.pragma("temp_store", "MEMORY")
+        except apsw.Error as exc:
+            _let_go(db)
+            raise _told(f"{path} cannot be used", exc) from exc
+        return cls(db, path=path)
 
     @classmethod
     def in_memory(cls) -> Self:
         """A database that lasts as long as this process, of at most 64 MiB."""
         db = apsw.Connection(":memory:")
         db.pragma("max_page_count", MEMORY_PAGES_MAX)
-        return cls(db, durable=False)
+        return cls(db, path=None)
 
     @property
     def empty(self) -> bool:
@@ -109,6 +140,13 @@ class LedgerFile:
         self._db.execute(schema)
         self._db.pragma("application_id", APPLICATION_ID)
         self._db.pragma("user_version", FORMAT)
+
+    def upgrade(self, steps: Mapping[int, str]) -> None:
+        """Bring an older file up to FORMAT, one number after another; within `writing`."""
+        found = self._db.pragma("user_version")
+        for number in range(found + 1, FORMAT + 1):
+            self._db.execute(steps[number])
+            self._db.pragma("user_version", number)
 
     def run(self, sql: str, bindings: Bindings = ()) -> None:
         """One statement without rows; within `writing`."""
@@ -133,13 +171,15 @@ class LedgerFile:
     @contextmanager
     def writing(self, doing: str) -> Iterator[None]:
         """One transaction: in and on disk, or LedgerError and nothing of it is in."""
+        if self.moved:
+            raise LedgerError(StorageTrouble.GONE, f"{doing}: the file is not there any more")
         try:
             self._db.execute("BEGIN IMMEDIATE")
             yield
             self._db.execute("COMMIT")
         except apsw.Error as exc:
             self._roll_back()
-            raise _told(doing, exc) from exc
+            raise self._noted(doing, exc) from exc
         except (ValueError, OverflowError, TypeError) as exc:
             self._roll_back()
             raise LedgerError(StorageTrouble.REFUSED, f"{doing}: {exc}") from exc
@@ -160,17 +200,69 @@ class LedgerFile:
         try:
             yield
         except apsw.Error as exc:
-            raise _told(doing, exc) from exc
+            raise self._noted(doing, exc) from exc
         except (ValueError, KeyError, TypeError) as exc:
             text = f"{doing}: an entry is damaged"
             raise LedgerError(StorageTrouble.CORRUPT, text) from exc
 
-    def tidy(self, *, idle: bool) -> None:
-        """Move the WAL into the file if it has grown; no transaction ever does it by itself."""
-        if self._wal_pages >= (WAL_PAGES_IDLE if idle else WAL_PAGES_MAX):
-            with self.reading("the WAL could not be moved into the file"):
-                self._db.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
-                self._wal_pages = 0
+    def _noted(self, doing: str, exc: apsw.Error) -> LedgerError:
+        self.damaged = self.damaged or isinstance(exc, apsw.CorruptError | apsw.NotADBError)
+        return _told(doing, exc)
+
+    # --- its size and place -------------------------------------------------------------------
+
+    @property
+    def moved(self) -> bool:
+        """True when another file, or none, is where this one was: nobody would find it again."""
+        return (
+            self._place is not None and self._path is not None and _place(self._path) != self._place
+        )
+
+    @property
+    def readable(self) -> bool:
+        """True when the disk itself, and not only a cache, still gives what was written."""
+        try:
+            self._db.pragma("shrink_memory")
+            return bool(self._db.execute("SELECT count(*) FROM sqlite_schema").get)
+        except apsw.Error:
+            return False
+
+    @property
+    def size_bytes(self) -> int:
+        """What the file weighs without its WAL; of one that cannot shrink, what is used of it."""
+        if self._db.pragma("auto_vacuum") != _INCREMENTAL:
+            return self.used_bytes
+        return int(self._db.pragma("page_count") * self._db.pragma("page_size"))
+
+    @property
+    def used_bytes(self) -> int:
+        """What of it holds something."""
+        used = self._db.pragma("page_count") - self._db.pragma("freelist_count")
+        return int(used * self._db.pragma("page_size"))
+
+    def shrink(self, at_most_bytes: int) -> None:
+        """Give free pages at the end back to the disk; within `writing`."""
+        pages = -(-at_most_bytes // self._db.pragma("page_size"))
+        for _ in self._db.execute(f"PRAGMA incremental_vacuum({pages})"):
+            pass
+
+    def tidy(self, *, idle: bool) -> bool:
+        """Move the WAL into the file if it has grown; no transaction ever does it by itself.
+
+        True when it was moved. GONE when nobody would find the file again.
+        """
+        if self.moved:
+            raise LedgerError(StorageTrouble.GONE, "the ledger's file is not there any more")
+        if self._wal_pages < (WAL_PAGES_IDLE if idle else WAL_PAGES_MAX):
+            return False
+        self.restart_wal()
+        return True
+
+    def restart_wal(self) -> None:
+        """Move the WAL into the file: what is written next takes its place, and no new one."""
+        with self.reading("the WAL could not be moved into the file"):
+            self._db.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+            self._wal_pages = 0
 
     def close(self) -> None:
         """Empty the WAL into the file and let go, even when that fails. Safe to call twice."""
@@ -186,12 +278,22 @@ class LedgerFile:
             _let_go(self._db)
 
     def abandon(self) -> None:
-        """Let go of a file as it is."""
+        """Let go of a file as it is; nothing can be written or read any more."""
+        self.alive = False
         _let_go(self._db)
 
     def _committed(self, _db: apsw.Connection, _name: str, pages: int) -> int:
         self._wal_pages = pages
         return apsw.SQLITE_OK
+
+
+def _place(path: str) -> tuple[int, int] | None:
+    """Device and inode of what is there now."""
+    try:
+        there = Path(path).stat()
+    except OSError:
+        return None
+    return there.st_dev, there.st_ino
 
 
 def move_aside(path: str, utc_ms: int) -> str:
@@ -209,8 +311,9 @@ def move_aside(path: str, utc_ms: int) -> str:
 def _recognise(db: apsw.Connection) -> None:
     """LedgerError CORRUPT for a database of another program or of a newer qorgan."""
     empty = not db.execute("SELECT count(*) FROM sqlite_schema").get
-    found = (db.pragma("application_id"), db.pragma("user_version"))
-    if found != ((0, 0) if empty else (APPLICATION_ID, FORMAT)):
+    ours, number = db.pragma("application_id"), db.pragma("user_version")
+    known = (ours, number) == (0, 0) if empty else ours == APPLICATION_ID and 0 < number <= FORMAT
+    if not known:
         raise LedgerError(StorageTrouble.CORRUPT, "the file is not a ledger this qorgan can read")
 
 

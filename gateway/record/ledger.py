@@ -1,21 +1,21 @@
 """The numbered, append-only record on disk: what happened, what was sealed, what is still owed.
 
-Speaks SQL, with `owed.py` and `prune.py`, and nothing else does; the file itself is
-`file.py`'s. One connection, used by one thread at a time (`writer.py` sees to that). It
-decides nothing: numbers, ids and times are given to it, and a write that failed is told.
+The writing half: `inquiry.py` is what it can be asked, `owed.py`, `prune.py` and `age.py` speak SQL
+with it, the file itself is `file.py`'s. One connection, used by one thread at a time (`writer.py`
+sees to that). It decides nothing: numbers, ids and times are given to it, and a write that failed
+is told.
 """
 
 from __future__ import annotations
 
-import re
 from array import array
-from collections.abc import Iterator, Sequence
-from typing import NamedTuple, Self
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from typing import Any, Self
 
-from gateway.core.jws import digest
 from gateway.core.kinds import class_of, phase_of
-from gateway.core.message import Head
-from gateway.core.model import Event, Message, Stream, StreamKey
+from gateway.core.model import Event, Message, Stamp, StreamKey
 from gateway.core.ranges import Ranges
 from gateway.record.entry import (
     Entry,
@@ -24,119 +24,240 @@ from gateway.record.entry import (
     LedgerError,
     StorageTrouble,
     body_of,
-    revive,
 )
 from gateway.record.file import LedgerFile, move_aside
-from gateway.record.owed import SEQUENCE_BITS, SEQUENCE_MAX, Owed
-from gateway.record.prune import Pruning
-from gateway.record.schema import SCHEMA
+from gateway.record.inquiry import Inquiry
+from gateway.record.leaving import DroppedLog, Leaving
+from gateway.record.opening import Begin, Opened, bring, lay_out, opened, saved
+from gateway.record.owed import SEQUENCE_BITS, SEQUENCE_MAX
+from gateway.record.room import Place
+from gateway.record.standing import Standing
 
 __all__ = ["Entry", "Identity", "Ledger", "LedgerBusy", "LedgerError", "StorageTrouble"]
 
 _ADD_EVENT = "INSERT INTO event (id, type, alarm, utc_ms, body, keys) VALUES (?, ?, ?, ?, ?, ?)"
 _ADD_MESSAGE = "INSERT INTO message VALUES (?, ?, ?)"
-_FOREVER_MS = 1 << 62
-_HEX8 = re.compile(r"[0-9a-f]{8}")
+_ADD_START = "INSERT INTO start (ledger, epoch, start, boot, utc_ms) VALUES (?, ?, ?, ?, ?)"
 
 
-class _Begin(NamedTuple):
-    """What a start brings: its id, the id of a ledger that has to be made, where and when it is."""
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a disk held that a running ledger has moved to, from before it was there.
 
-    start: str
-    fresh_id: str
-    boot: str
-    utc_ms: int
+    aside: where a corrupt file went that was in the way; why: what was wrong with it. lost: how
+    many owed messages could not be brought from the file before, None when nothing could.
+    """
+
+    owed: Mapping[StreamKey, list[tuple[int, int]]] = field(default_factory=dict)
+    owed_alarms: Sequence[Message] = ()
+    open_events: Sequence[Event] = ()
+    open_faults: Sequence[Event] = ()
+    holders: Mapping[str, list[str]] = field(default_factory=dict)
+    aside: str | None = None
+    why: str | None = None
+    lost: int | None = 0
+
+    @property
+    def debts(self) -> dict[str, Any]:
+        """What of it is owed, under the names a start has for it."""
+        owed = {"owed": self.owed, "owed_alarms": self.owed_alarms}
+        return owed | {"holders": self.holders, "open_events": self.open_events}
 
 
-class Ledger:
+class Ledger(Inquiry):
     """An open ledger. Every method may raise LedgerError, and then has changed nothing."""
 
-    def __init__(self, file: LedgerFile, begin: _Begin) -> None:
-        """Commit a new epoch in a file that `open` or `in_memory` has opened."""
-        self._file = file
-        self._owed = Owed(file)
-        self._streams: dict[StreamKey, int] = {}
-        self._pruning = Pruning(file, self._owed)
-        self.durable = file.durable
+    def __init__(self, file: LedgerFile, begin: Begin, place: Place | None) -> None:
+        """Commit a new epoch in a file that is laid out."""
+        super().__init__(file)
+        self._begin = begin
+        self.place = place
         self.trouble: str | None = None
         self.set_aside: str | None = None
         self.set_aside_why: str | None = None
+        self.lost: int | None = 0
+        self._found: Found | None = None
+        self._aside: str | None = None
+        self.dropped = DroppedLog()
         with file.writing("the start could not be recorded"):
-            if file.empty:
-                file.create(SCHEMA)
-                file.insert("INSERT INTO ledger VALUES (?)", (begin.fresh_id,))
-            ledger = file.one("SELECT id FROM ledger")
-            if not isinstance(ledger, str) or not _HEX8.fullmatch(ledger):
-                raise LedgerError(StorageTrouble.CORRUPT, "the ledger's id is unreadable")
-            epoch = file.insert(
-                "INSERT INTO start SELECT coalesce(max(epoch), 0) + 1, ?, ?, ? FROM start",
-                (begin.start, begin.boot, begin.utc_ms),
-            )
-            if epoch is None:
-                raise LedgerError(StorageTrouble.CORRUPT, "the starts cannot be counted")
-        self.identity = Identity(ledger, epoch, begin.start)
+            ledger = lay_out(file, begin.fresh_id)
+            last = file.one("SELECT max(epoch) FROM start WHERE ledger = ?", (ledger,))
+            self.identity = Identity(ledger, (last or 0) + 1, begin.start)
+            self._began = self._enter(file)
+        self._work_on(file)
+
+    def _enter(self, file: LedgerFile) -> int:
+        """The number of this start's row, made when it is not there; within `writing`."""
+        me, begin = self.identity, self._begin
+        key = (me.ledger, me.epoch, me.start)
+        known = "SELECT number FROM start WHERE ledger = ? AND epoch = ? AND start = ?"
+        number = file.one(known, key)
+        if number is None:
+            number = file.insert(_ADD_START, (*key, begin.boot, begin.utc_ms))
+        if number is None:
+            raise LedgerError(StorageTrouble.CORRUPT, "the starts cannot be counted")
+        return int(number)
+
+    def _work_on(self, file: LedgerFile) -> None:
+        self._ask(file)
+        self.durable = file.durable
+        self._standing = Standing(file)
+        self._leaving = Leaving(file, self.place, self.dropped, began=self._began)
 
     @classmethod
     def open(
         cls, path: str, *, start: str, fresh_id: str, boot: str, utc_ms: int, vfs: str | None = None
     ) -> Self:
-        """The ledger at `path`, its next epoch committed. Disk trouble never makes this raise.
+        """As `at`, with the usual limits. `start`, `fresh_id` and `boot` are 8 hex digits."""
+        return cls.at(Place(path, vfs), Begin(start, fresh_id, boot, utc_ms))
+
+    @classmethod
+    def at(cls, place: Place, begin: Begin) -> Self:
+        """The ledger at a place, its next epoch committed. Disk trouble never makes this raise.
 
         A corrupt or foreign file (its WAL with it) is renamed to `<path>.corrupt-<utc_ms>`, named
-        in `set_aside` with the reason in `set_aside_why`, and replaced. Where no file can be had
+        in `set_aside` with the reason in `set_aside_why`, and replaced; what was owed comes into
+        the new one as far as it can be read, `lost` says how much cannot. Where no file can be had
         the ledger is in memory under the id `fresh_id`, `durable` is False and `trouble` says why.
-        `start`, `fresh_id` and `boot` are 8 hex digits. Raises LedgerBusy when another process
-        holds the file.
+        Raises LedgerBusy when another process holds the file.
         """
-        begin = _Begin(start, fresh_id, boot, utc_ms)
-        aside = why = None
-        ledger = cls._opened(path, vfs, begin)
-        if isinstance(ledger, LedgerError) and ledger.reason is StorageTrouble.CORRUPT:
-            try:
-                aside, why = move_aside(path, utc_ms), str(ledger)
-                ledger = cls._opened(path, vfs, begin)
-            except OSError as exc:
-                text = f"{ledger}, and it cannot be moved away: {exc.strerror}"
-                ledger = LedgerError(StorageTrouble.CORRUPT, text)
-        if isinstance(ledger, LedgerError):
-            ledger = cls.in_memory(
-                start=start, fresh_id=fresh_id, boot=boot, utc_ms=utc_ms, trouble=str(ledger)
-            )
-        ledger.set_aside, ledger.set_aside_why = aside, why
+        try:
+            had = opened(place, begin, lambda file: cls(file, begin, place))
+        except LedgerBusy:
+            raise
+        except LedgerError as exc:
+            return cls.without(place, begin, trouble=str(exc))
+        ledger = had.taken
+        ledger.set_aside, ledger.set_aside_why = had.aside, had.why
+        if had.aside is not None:
+            ledger.save(had.aside)
         return ledger
 
     @classmethod
-    def _opened(cls, path: str, vfs: str | None, begin: _Begin) -> Self | LedgerError:
-        file: LedgerFile | None = None
-        try:
-            file = LedgerFile.open(path, vfs=vfs)
-            ledger = cls(file, begin)
-            # Damage the check did not reach must show now, while the file can still be set aside.
-            for read in (ledger.owed, ledger.heads, ledger.open_alarms, ledger.holders):
-                read()
-            ledger.last_inventory()
-        except LedgerError as exc:
-            if file is not None:
-                file.abandon()
-            if isinstance(exc, LedgerBusy):
-                raise
-            return exc
+    def without(cls, place: Place | None, begin: Begin, *, trouble: str) -> Self:
+        """A ledger that lasts as long as this process; `trouble` says why it had to be.
+
+        place: where it belongs, None for nowhere.
+        """
+        ledger = cls(LedgerFile.in_memory(), begin, place)
+        ledger.trouble = trouble
         return ledger
 
     @classmethod
     def in_memory(cls, *, start: str, fresh_id: str, boot: str, utc_ms: int, trouble: str) -> Self:
-        """A ledger that lasts as long as this process; `trouble` says why it had to be."""
-        ledger = cls(LedgerFile.in_memory(), _Begin(start, fresh_id, boot, utc_ms))
-        ledger.trouble = trouble
-        return ledger
+        """As `without` a place."""
+        return cls.without(None, Begin(start, fresh_id, boot, utc_ms), trouble=trouble)
 
-    def tidy(self, *, idle: bool) -> None:
-        """Do the file's own housekeeping if it is due; an append never does it."""
-        self._file.tidy(idle=idle)
+    def save(self, aside: str) -> None:
+        """Bring over what is owed in a file that was set aside, as far as it can be read."""
+        assert self.place is not None
+        self.lost = saved(replace(self.place, path=aside), self._file)
 
     def close(self) -> None:
         """Put everything into the one file and let go of it. Safe to call twice."""
         self._file.close()
+
+    # --- another file -------------------------------------------------------------------------
+
+    @property
+    def damaged(self) -> bool:
+        """True when a page of the file has been found that makes no sense."""
+        return self._file.damaged
+
+    def give_way(self) -> bool:
+        """Clear the ledger's place for `reopen`; False when this file is to be kept there.
+
+        A file that can still be read is: what is owed is in it. A damaged one is set aside, and
+        read from there; one that only fails is let go of, and until `move_to` nothing can be
+        written or read.
+        """
+        if self.place is None:
+            return False
+        if self._file.damaged and self._aside is None and not self._file.moved:
+            with suppress(OSError):
+                self._aside = move_aside(self.place.path, self._begin.utc_ms)
+        if not self.durable or self._file.moved:
+            return True
+        if self._file.alive and self._file.readable:
+            return False
+        self._file.abandon()
+        return True
+
+    def take_found(self) -> Found | None:
+        """What the last `move_to` has found, once."""
+        found, self._found = self._found, None
+        return found
+
+    def reopen(self) -> Opened[LedgerFile]:
+        """A sound file at the ledger's place, made when missing. LedgerError when there is none.
+
+        Touches nothing that belongs to this ledger: any thread may try it.
+        """
+        assert self.place is not None, "this ledger belongs nowhere"
+        return opened(self.place, self._begin, lambda file: file)
+
+    def move_to(self, had: Opened[LedgerFile]) -> None:
+        """Go on in another file under the same numbers, with all that is owed and needed.
+
+        From memory everything comes along. What the file held before is `take_found`'s. When this
+        raises the file is let go of, and the ledger is where it was.
+        """
+        file, source, found = had.taken, self._file, Found()
+        try:
+            asked, lost = Inquiry(file), None
+            if asked.holds(self.identity):
+                lost = 0
+            else:
+                found = Found(
+                    owed=asked.owed(),
+                    owed_alarms=asked.owed_alarms(),
+                    open_events=asked.open_alarms(),
+                    open_faults=asked.open_faults(),
+                    holders=asked.holders(),
+                )
+            if source.alive:
+                lost = bring(source, file)
+            with file.writing("the start could not be recorded"):
+                began = self._enter(file)
+        except BaseException:
+            file.abandon()
+            raise
+        self._began = began
+        self._work_on(file)
+        source.abandon()
+        self.trouble = None
+        self._found = replace(found, aside=self._aside or had.aside, why=had.why, lost=lost)
+        self._aside = None
+
+    # --- housekeeping -------------------------------------------------------------------------
+
+    def tidy(self, *, idle: bool) -> bool:
+        """One short step of the housekeeping that is due; True when more is.
+
+        The WAL goes into the file, what is old leaves, what has no room leaves; no append ever
+        does any of it.
+        """
+        more = self._leaving.step(idle=idle)
+        if self._leaving.forgot:
+            self._streams.clear()
+        return more
+
+    def retain(self, now: Stamp, *, keep_ms: int) -> None:
+        """From now on settled entries older than that leave, some with every tidy.
+
+        To be called once an hour. Age is the time the gateway has lived, whatever its clock says.
+        """
+        self._leaving.retain(now, keep_ms=keep_ms)
+
+    def prune(self, *, before_utc_ms: int, limit: int) -> int:
+        """Let settled events stamped before that leave with their messages; how many events left.
+
+        Kept at any age: what is owed, what belongs to an open alarm, each stream's newest message.
+        At most `limit` leave; fewer does not mean that none is left.
+        """
+        gone = self._leaving.prune(before_utc_ms=before_utc_ms, limit=limit)
+        self._streams.clear()
+        return gone
 
     # --- writing ------------------------------------------------------------------------------
 
@@ -147,15 +268,14 @@ class Ledger:
         tried again. LedgerError: nothing of the batch is in; REFUSED names an entry that never can
         be (a number that is another event's or another start's, data that is not JSON).
         """
-        try:
-            self._append(entries)
-        except LedgerError as exc:
-            if self.durable or exc.reason is not StorageTrouble.FULL:
-                raise
-            # Memory is for what is owed: there, settled entries make room at any age.
-            if not self.prune(before_utc_ms=_FOREVER_MS, limit=1_000):
-                raise
-            self._append(entries)
+        for make_way in (self._file.restart_wal, self._leaving.at_once):
+            try:
+                return self._append(entries)
+            except LedgerError as exc:
+                if exc.reason is not StorageTrouble.FULL:
+                    raise
+            make_way()
+        return self._append(entries)
 
     def _append(self, entries: Sequence[Entry]) -> None:
         try:
@@ -182,6 +302,7 @@ class Ledger:
             columns = (event.id, event.type, event.alarm, event.stamp.utc_ms, body_of(event))
             number = self._file.insert(_ADD_EVENT, (*columns, held.tobytes()))
             self._conclude(event)
+            self._standing.conclude(event, number)
         elif fresh:
             change = "UPDATE event SET keys = ? WHERE number = ?"
             self._file.run(change, (held.tobytes(), number))
@@ -189,6 +310,7 @@ class Ledger:
             if self._file.insert(_ADD_MESSAGE, (key, number, message.token)) is None:
                 text = f"number {message.sequence} of {message.key.route} is another event's"
                 raise LedgerError(StorageTrouble.REFUSED, text)
+        self._kept.put(entry.kept)
         return [key for key, _ in fresh]
 
     def _conclude(self, event: Event) -> None:
@@ -213,9 +335,9 @@ class Ledger:
             raise LedgerError(StorageTrouble.REFUSED, f"{message.sequence} is not a number to give")
         number = self._stream(key)
         if number is None:
-            add = "INSERT INTO stream (route, stream, epoch) VALUES (?, ?, ?)"
-            number = self._file.insert(add, (key.route, key.stream.value, key.epoch))
-            assert number is not None, "a stream is entered once"
+            add = "INSERT INTO stream (route, stream, begun) VALUES (?, ?, ?)"
+            number = self._file.insert(add, (key.route, key.stream.value, self._began))
+            assert number is not None  # a stream is entered once
             self._streams[key] = number
         return number << SEQUENCE_BITS | message.sequence
 
@@ -234,155 +356,7 @@ class Ledger:
             self._file.run(change, (utc_ms, number))
             return self._owed.take(number, ranges)
 
-    def prune(self, *, before_utc_ms: int, limit: int) -> int:
-        """Let settled events older than that leave with their messages; how many events left.
-
-        Kept at any age: what is owed, what belongs to an open alarm, each stream's newest message.
-        At most `limit` leave; fewer does not mean that none is left.
-        """
-        with self._file.writing("old entries could not be removed"):
-            heads = frozenset(self._newest().values())
-            gone = self._pruning.prune(before_utc_ms=before_utc_ms, limit=limit, heads=heads)
-            self._pruning.forget_empty_starts(now=self.identity.epoch)
-        self._streams.clear()
-        return gone
-
-    # --- reading ------------------------------------------------------------------------------
-
-    def owed(self) -> dict[StreamKey, list[tuple[int, int]]]:
-        """Unsettled numbers as ranges, both ends in; oldest epoch first, alarm before log."""
-        owed: dict[StreamKey, list[tuple[int, int]]] = {}
-        with self._file.reading("what is owed could not be read"):
-            keys = dict(self._keys())
-            for number, first, last in self._owed.ranges():
-                owed.setdefault(keys[number], []).append((first, last))
-        return dict(sorted(owed.items(), key=lambda item: _eldest_alarm_first(item[0])))
-
-    def heads(self) -> dict[tuple[str, Stream], Head]:
-        """Where this epoch's streams go on: the last message the ledger holds of each.
-
-        To be asked before the first append of an epoch.
-        """
-        heads: dict[tuple[str, Stream], Head] = {}
-        with self._file.reading("the streams' heads could not be read"):
-            for stream, key in self._newest().items():
-                token, epoch = self._file.one(
-                    "SELECT token, epoch FROM message JOIN stream ON number = key >> ?"
-                    " WHERE key = ?",
-                    (SEQUENCE_BITS, key),
-                )
-                heads[stream] = Head(0, digest(token), (epoch, key & SEQUENCE_MAX))
-        return heads
-
-    def read(self, key: StreamKey, first: int, last: int) -> list[Message]:
-        """The messages held of a range of numbers, both ends in, in order, settled or not."""
-        with self._file.reading("messages could not be read"):
-            number = self._stream(key)
-            if number is None:
-                return []
-            base = number << SEQUENCE_BITS
-            span = (base + max(first, 1), base + min(last, SEQUENCE_MAX))
-            return [
-                Message(key, held & SEQUENCE_MAX, event, kind, alarm, token)
-                for held, event, kind, alarm, token in self._file.rows(
-                    "SELECT key, id, type, alarm, token FROM message JOIN event"
-                    " ON number = event WHERE key BETWEEN ? AND ? ORDER BY key",
-                    span,
-                )
-            ]
-
-    def open_alarms(self) -> list[Event]:
-        """Every alarm and state.alarm event of the alarms not yet cleared, as recorded."""
-        with self._file.reading("the open alarms could not be read"):
-            return [
-                revive(*row)
-                for row in self._file.rows(
-                    "SELECT id, type, alarm, utc_ms, body FROM event WHERE alarm IN open_alarm"
-                    " AND (type GLOB 'alarm.*' OR type GLOB 'state.alarm.*') ORDER BY number"
-                )
-            ]
-
-    def owed_alarms(self) -> list[Message]:
-        """The raising messages of open alarms that no receipt has covered, in recorded order."""
-        owed: list[Message] = []
-        with self._file.reading("the alarms still owed could not be read"):
-            keys = dict(self._keys())
-            for event, kind, alarm, packed in self._file.rows(
-                "SELECT id, type, alarm, keys FROM event WHERE alarm IN open_alarm"
-                " AND type GLOB 'alarm.*.raised' ORDER BY number"
-            ):
-                for key in filter(self._owed.holds, array("q", packed)):
-                    token = self._file.one("SELECT token FROM message WHERE key = ?", (key,))
-                    stream, sequence = keys[key >> SEQUENCE_BITS], key & SEQUENCE_MAX
-                    owed.append(Message(stream, sequence, event, kind, alarm, token))
-        return owed
-
-    def last_inventory(self) -> Event | None:
-        """The newest state.inventory recorded: what the centres were last told is supervised."""
-        with self._file.reading("the last inventory could not be read"):
-            for row in self._file.rows(
-                "SELECT id, type, alarm, utc_ms, body FROM event"
-                " WHERE type = 'state.inventory' ORDER BY number DESC LIMIT 1"
-            ):
-                return revive(*row)
-        return None
-
-    def holders(self) -> dict[str, list[str]]:
-        """Per open alarm the routes that hold a message of it, in the order they came to."""
-        holders: dict[str, list[str]] = {}
-        with self._file.reading("the alarms' holders could not be read"):
-            keys = dict(self._keys())
-            for alarm, packed in self._file.rows(
-                "SELECT alarm, keys FROM event WHERE alarm IN open_alarm ORDER BY number"
-            ):
-                routes = holders.setdefault(alarm, [])
-                for key in array("q", packed):
-                    route = keys[key >> SEQUENCE_BITS].route
-                    if route not in routes:
-                        routes.append(route)
-        return holders
-
-    def last_proved(self) -> dict[str, int]:
-        """Per point the UTC ms of its last alarm raised or repeated or test not in doubt."""
-        with self._file.reading("when points were proved could not be read"):
-            return dict(self._file.rows("SELECT point, utc_ms FROM proved ORDER BY point"))
-
-    def first_start_utc_ms(self) -> int:
-        """When this ledger began, UTC ms as the first start believed it."""
-        with self._file.reading("the first start could not be read"):
-            return int(self._file.one("SELECT utc_ms FROM start ORDER BY epoch LIMIT 1"))
-
-    def _keys(self) -> Iterator[tuple[int, StreamKey]]:
-        ledger = self.identity.ledger
-        for number, route, stream, epoch, start in self._file.rows(
-            "SELECT number, route, stream, epoch, start FROM stream JOIN start USING (epoch)"
-        ):
-            yield number, StreamKey(route, Stream(stream), ledger, epoch, start)
-
-    def _stream(self, key: StreamKey) -> int | None:
-        number = self._streams.get(key)
-        if number is None and key.ledger == self.identity.ledger:
-            number = self._file.one(
-                "SELECT number FROM stream JOIN start USING (epoch)"
-                " WHERE route = ? AND stream = ? AND epoch = ? AND start = ?",
-                (key.route, key.stream.value, key.epoch, key.start),
-            )
-            if number is not None:
-                self._streams[key] = number
-        return number
-
-    def _newest(self) -> dict[tuple[str, Stream], int]:
-        """The key of the newest message held of every stream, over all epochs."""
-        newest: dict[tuple[str, Stream], int] = {}
-        for route, stream, key in self._file.rows(
-            "SELECT route, stream, (SELECT max(key) FROM message WHERE key"
-            " BETWEEN number << :bits AND (number + 1 << :bits) - 1) AS newest"
-            " FROM stream WHERE newest IS NOT NULL ORDER BY epoch",
-            {"bits": SEQUENCE_BITS},
-        ):
-            newest[route, Stream(stream)] = key
-        return newest
-
-
-def _eldest_alarm_first(key: StreamKey) -> tuple[int, bool, str]:
-    return key.epoch, key.stream is Stream.LOG, key.route
+    def keep(self, values: Mapping[str, str]) -> None:
+        """Remember the newest value of these names, without an event."""
+        with self._file.writing("what must outlive a restart could not be kept"):
+            self._kept.put(values)

@@ -37,7 +37,7 @@ class Owed:
 
     def touches(self, stream: int, ranges: Sequence[tuple[int, int]]) -> bool:
         """True when any number of these ranges is owed in that stream."""
-        return any(self._shared(*keys) for keys in _keys(stream, ranges))
+        return any(self.holds_any(*keys) for keys in _keys(stream, ranges))
 
     def take(self, stream: int, ranges: Sequence[tuple[int, int]]) -> int:
         """Take ranges of a stream's numbers, both ends in, out; how many of them were owed."""
@@ -53,7 +53,11 @@ class Owed:
 
     def holds(self, key: int) -> bool:
         """True when that message is owed."""
-        return bool(self._shared(key, key))
+        return self.holds_any(key, key)
+
+    def holds_any(self, first: int, last: int) -> bool:
+        """True when some message of these keys is owed."""
+        return bool(self._shared(first, last))
 
     def ranges(self) -> Iterator[tuple[int, int, int]]:
         """Stream number, first and last sequence of every range; ValueError for a damaged one."""

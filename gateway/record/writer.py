@@ -17,7 +17,10 @@ from typing import Any, Protocol, TypeVar
 from gateway.core.model import Message, StreamKey
 from gateway.record.backlog import Backlog, Outcome, fail, resolve
 from gateway.record.entry import Entry, LedgerError, StorageTrouble
+from gateway.record.file import LedgerFile
 from gateway.record.ledger import Ledger
+from gateway.record.mending import Mending
+from gateway.record.opening import Opened
 
 T = TypeVar("T")
 
@@ -79,6 +82,7 @@ class _Common(ABC):
         self._ledger_open = ledger_open
         self._retry_s = retry_ms / 1_000
         self._stopped = False
+        self._mending = Mending()
         self._waiting = Backlog(
             self._hand_over, on_trouble=on_trouble, on_recovered=on_recovered, queue_max=queue_max
         )
@@ -171,6 +175,8 @@ class ThreadWriter(_Common):
         self._woken = False
         self._ending = False
         self._opening: asyncio.Future[Ledger] | None = None
+        self._looking = False
+        self._found: Opened[LedgerFile] | None = None
 
     async def start(self, *, within_s: float) -> Ledger:
         """Open the ledger on the thread and begin to write; the open ledger, for its facts.
@@ -188,6 +194,7 @@ class ThreadWriter(_Common):
             self._opening = None
         if too_late:
             opened.cancel()
+            self._looking = True  # until that thread has come back
             opened = self._begin(self._memory_open)
         return await opened
 
@@ -215,6 +222,7 @@ class ThreadWriter(_Common):
                 clean = self._serve(outcome)
             with suppress(LedgerError):  # all that was acknowledged is on disk, in the WAL
                 outcome.close()
+            self._looked(None)
         elif in_time:
             self._hand_over([partial(fail, opened, outcome)])
         if in_time:
@@ -226,9 +234,40 @@ class ThreadWriter(_Common):
         while True:
             idle = not more and not self._await_work(tidied=idle)
             ending = self._ending
+            self._mend(ledger)
             more = self._waiting.round(ledger, idle=idle)
             if ending and not more:
                 return len(self._waiting) == 0
+
+    def _mend(self, ledger: Ledger) -> None:
+        """Look for a disk, on a thread of its own that may hang; move to what it has found."""
+        with self._condition:
+            found, self._found = self._found, None
+        if found is not None:
+            self._waiting.move(ledger, found)
+            return
+        now_s = self._loop.time()
+        if self._looking or not self._mending.due(ledger, self._waiting.reason, now_s):
+            return
+        if ledger.give_way():
+            self._looking = True
+            look = partial(self._look, ledger)
+            threading.Thread(target=look, name="ledger's place", daemon=True).start()
+
+    def _look(self, ledger: Ledger) -> None:
+        try:
+            found = ledger.reopen()
+        except LedgerError:
+            self._looked(None)
+        else:
+            self._looked(found)
+
+    def _looked(self, found: Opened[LedgerFile] | None) -> None:
+        with self._condition:
+            self._looking = False
+            self._found = found
+            self._woken = True
+            self._condition.notify()
 
     def _await_work(self, *, tidied: bool) -> bool:
         """Sleep until there is work; False when it is only time to try again or to tidy."""
@@ -279,10 +318,17 @@ class InlineWriter(_Common):
     def _wake(self) -> None:
         if self._ledger is None:
             return
+        self._mend(self._ledger)
         while self._waiting.round(self._ledger):
             pass
         if self._waiting.trouble and self._retry is None and not self._stopped:
             self._retry = asyncio.get_running_loop().call_later(self._retry_s, self._try_again)
+
+    def _mend(self, ledger: Ledger) -> None:
+        now_s = asyncio.get_running_loop().time()
+        if self._mending.due(ledger, self._waiting.reason, now_s) and ledger.give_way():
+            with suppress(LedgerError):  # there is none yet
+                self._waiting.move(ledger, ledger.reopen())
 
     def _try_again(self) -> None:
         self._retry = None

@@ -16,7 +16,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from gateway.core.model import UplinkSpec
+from gateway.core.premises import UplinkSpec
 from gateway.uplink.link import UplinkError
 
 # X509_V_ERR_… and X509_V_FLAG_NO_CHECK_TIME of OpenSSL's x509_vfy.h; Python names none of them.

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol, TypeAlias
 
-from gateway.core.model import UplinkSpec
+from gateway.core.premises import UplinkSpec
 
 CONNECT_WITHIN_S = 3.0
 """Bound on one whole attempt: DNS, TCP, TLS, CONNACK and SUBACK."""

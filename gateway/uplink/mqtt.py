@@ -19,7 +19,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
-from gateway.core.model import UplinkSpec
+from gateway.core.premises import UplinkSpec
 from gateway.uplink.dial import Dialler, Line, hung_up, unanswered
 from gateway.uplink.link import (
     CLOSE_WITHIN_S,

@@ -17,7 +17,7 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type
 from tenacity.wait import wait_base
 
 from gateway.clock import Clock, Timer
-from gateway.core.model import UplinkSpec
+from gateway.core.premises import UplinkSpec
 from gateway.uplink.link import Ack, Connection, Connector, OnAck, OnMessage, UplinkError, Will
 
 __all__ = [

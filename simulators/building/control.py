@@ -1,10 +1,11 @@
-"""The simulated building's own control socket: press a button of a running simulation.
+"""The simulated building's own control socket: press a button, open a door, pull an adapter.
 
 Owns one unix socket, mode 0600: one JSON object a line in, one a line out. It belongs to the
 simulators only; the product's control socket is another one, and no press comes in through that.
 
 Requests: {"press": POINT, "shape": …, "ms": …}, {"repair": POINT}, {"points": true},
-{"lamps": true}. Answers: {"ok": true, …} or {"ok": false, "error": …}.
+{"lamps": true}, {"door": NAME, "do": …, "ms": …}, {"unit": NAME, "do": …, "ms": …},
+{"bus": NAME, "do": …}, {"status": true}. Answers: {"ok": true, …} or {"ok": false, "error": …}.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from typing import Self
 from gateway.core.model import Json
 from simulators.building.hardware import Bench
 from simulators.building.waveforms import DAMAGE_TO_PRESS_US, Shape
+from simulators.bus.doors import PASS_MS
 
 _LINE_LIMIT = 4_096
 _CONNECT_S = 2.0
@@ -31,6 +33,10 @@ _ANSWER_S = 10.0
 """How long a client waits beyond the length of the press it asked for."""
 MS_LIMIT = 600_000
 """The longest press taken: ten minutes, past any `stuck_after` in use."""
+
+
+_LATE_MS = 500
+"""How late a late unit is, unless told."""
 
 
 class ControlError(Exception):
@@ -109,29 +115,62 @@ class Control:
 
     async def _obey(self, request: Mapping[str, Json]) -> dict[str, Json]:
         """Do what one request asks; raises ValueError that says what would be right."""
+        answer: dict[str, Json]
         match request:
             case {"press": str(point), **rest}:
-                shape, ms = rest.pop("shape", Shape.CLEAN), rest.pop("ms", 300)
-                if rest:
-                    raise RequestError(f"press knows shape and ms, not {', '.join(rest)}")
-                if not isinstance(shape, str):
-                    raise RequestError(f"shape must be text, one of {', '.join(Shape)}")
-                if not isinstance(ms, int) or isinstance(ms, bool) or not 20 <= ms <= MS_LIMIT:
-                    raise RequestError(f"ms must be a whole number from 20 to {MS_LIMIT}")
-                played = await self._bench.press(point, shape, ms)
-                return {"press": point, "shape": str(played), "ms": ms}
+                answer = await self._press(point, rest)
             case {"repair": str(point), **rest} if not rest:
                 self._bench.repair(point)
-                return {"repair": point}
+                answer = {"repair": point}
             case {"points": True, **rest} if not rest:
-                return {"points": {p: list(self._bench.damage(p)) for p in self._bench.points}}
+                answer = {"points": {p: list(self._bench.damage(p)) for p in self._bench.points}}
             case {"lamps": True, **rest} if not rest:
-                return {"lamps": dict(self._bench.lamps())}
+                answer = {"lamps": dict(self._bench.lamps())}
+            case {"door": str(name), "do": str(verb), **rest}:
+                answer = await self._door(name, verb, rest)
+            case {"unit": str(name), "do": str(verb), **rest}:
+                ms = _ms(rest, default=_LATE_MS, least=1)
+                _nothing_else(rest, "unit knows do and ms")
+                self._bench.plant.afflict(name, verb, ms=ms)
+                answer = {"unit": name, "do": verb}
+            case {"bus": str(name), "do": str(verb), **rest} if not rest:
+                self._bench.plant.trouble(name, verb)
+                answer = {"bus": name, "do": verb}
+            case {"status": True, **rest} if not rest:
+                answer = self._status()
             case _:
                 raise RequestError(
-                    'a request is {"press": POINT}, {"repair": POINT}, {"points": true} '
-                    'or {"lamps": true}'
+                    'a request is {"press": POINT}, {"repair": POINT}, {"points": true}, '
+                    '{"lamps": true}, {"door": NAME, "do": WORD}, {"unit": NAME, "do": WORD}, '
+                    '{"bus": NAME, "do": WORD} or {"status": true}'
                 )
+        return answer
+
+    async def _press(self, point: str, rest: dict[str, Json]) -> dict[str, Json]:
+        shape = rest.pop("shape", Shape.CLEAN)
+        if not isinstance(shape, str):
+            raise RequestError(f"shape must be text, one of {', '.join(Shape)}")
+        ms = _ms(rest, default=300, least=20)
+        _nothing_else(rest, "press knows shape and ms")
+        played = await self._bench.press(point, shape, ms)
+        return {"press": point, "shape": str(played), "ms": ms}
+
+    async def _door(self, name: str, verb: str, rest: dict[str, Json]) -> dict[str, Json]:
+        """worked: False where the lock, or the want of a handle, kept the leaf shut."""
+        ms = _ms(rest, default=PASS_MS, least=20)
+        _nothing_else(rest, "door knows do and ms")
+        door = self._bench.door(name)
+        worked = await door.do(verb, for_ms=ms)
+        return {"door": name, "do": verb, "worked": worked, **door.told()}
+
+    def _status(self) -> dict[str, Json]:
+        doors = self._bench.doors
+        return {
+            "points": {p: list(self._bench.damage(p)) for p in self._bench.points},
+            "lamps": dict(self._bench.lamps()),
+            "doors": {name: dict(door.told()) for name, door in doors.items()},
+            **self._bench.plant.told(),
+        }
 
 
 def ask(path: Path, request: Mapping[str, Json], *, answer_within_s: float) -> dict[str, Json]:
@@ -170,6 +209,41 @@ def press(point: str, *, control: Path, shape: str = Shape.CLEAN, ms: int = 300)
         return 2
     print(f"{point}: {answer.get('shape')}, {ms} ms")
     return 0
+
+
+def tell(kind: str, name: str, verb: str, *, control: Path, ms: int | None = None) -> int:
+    """The `door`, `unit` and `bus` commands: let something happen to one, and say what came of it.
+
+    Returns the exit code: 0 done, 1 the door did not move, 2 no such thing, 4 nobody listens.
+    """
+    request: dict[str, Json] = {kind: name, "do": verb}
+    if ms is not None:
+        request["ms"] = ms
+    try:
+        answer = ask(control, request, answer_within_s=_ANSWER_S)
+    except ControlError as error:
+        print(error, file=sys.stderr)
+        return 4
+    if answer.get("ok") is not True:
+        print(f"not done: {answer.get('error')}", file=sys.stderr)
+        return 2
+    worked = answer.get("worked", True)
+    tail = f" ({answer['leaf']}, {answer['lock']})" if "leaf" in answer else ""
+    print(f"{name}: {verb}{'' if worked else ': it did not move'}{tail}")
+    return 0 if worked else 1
+
+
+def _ms(rest: dict[str, Json], *, default: int, least: int) -> int:
+    """Take `ms` out of a request's fields."""
+    ms = rest.pop("ms", default)
+    if not isinstance(ms, int) or isinstance(ms, bool) or not least <= ms <= MS_LIMIT:
+        raise RequestError(f"ms must be a whole number from {least} to {MS_LIMIT}")
+    return ms
+
+
+def _nothing_else(rest: Mapping[str, Json], knows: str) -> None:
+    if rest:
+        raise RequestError(f"{knows}, not {', '.join(rest)}")
 
 
 def _patience_s(ms: int) -> float:

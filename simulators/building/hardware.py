@@ -1,15 +1,15 @@
-"""The building's buttons and lamps on simulated pins: what the daemon's GPIO driver is run on.
+"""The building's buttons, doors and lamps on simulated iron: what the daemon's drivers run on.
 
 Owns two things. `SimulatedPins` is a gpiozero factory that behaves as a real chip does where
-gpiozero's mock does not. `Bench` is the wiring of one Premises on such pins, with fingers to
-press, pliers to cut, and a way to repair. Time comes from a Clock, dice are seeded.
+gpiozero's mock does not. `Bench` is the wiring of one Premises on such pins and on the units of
+its buses, with doors, fingers to press, pliers to cut, and a way to repair. Time comes from a
+Clock, dice are seeded.
 """
 
 from __future__ import annotations
 
 import asyncio
 import threading
-from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
 from random import Random
@@ -20,8 +20,14 @@ from gpiozero.pins.mock import MockFactory, MockPin
 from drivers.base import Contact
 from drivers.pins import pin_number
 from gateway.clock import Clock
-from gateway.core.model import Point, Premises
+from gateway.core.hardware import device_of
+from gateway.core.premises import Point, PointKind, Premises
+from simulators.building.playing import Playing
 from simulators.building.waveforms import NC, NO, Edge, Shape, edges, rests_closed
+from simulators.bus.doors import SimulatedDoor
+from simulators.bus.parts import Contact as Wired
+from simulators.bus.parts import Relay
+from simulators.bus.plant import Plant
 
 _PI_3B = "a02082"
 
@@ -42,6 +48,7 @@ class SimulatedPin(MockPin):  # type: ignore[misc]  # gpiozero ships no types
         super().__init__(factory, info)
         self._wire_closed = False
         self._failing = False
+        self._watching: list[Callable[[], None]] = []
 
     @property
     def wire_closed(self) -> bool:
@@ -57,6 +64,19 @@ class SimulatedPin(MockPin):  # type: ignore[misc]  # gpiozero ships no types
             self._wire_closed = closed
             if self._settle() and seen:
                 self._tell()
+
+    def rest(self, *, closed: bool) -> None:
+        """How the wire is before anybody listens."""
+        self.wire(closed=closed)
+
+    @property
+    def on(self) -> bool:
+        """True while it is driven as an output."""
+        return self._function == "output" and self._state
+
+    def watch(self, told: Callable[[], None]) -> None:
+        """Call `told` whenever it is driven otherwise."""
+        self._watching.append(told)
 
     def fail(self, *, failing: bool) -> None:
         """Make every read and write of this pin raise OSError, until told otherwise."""
@@ -102,12 +122,21 @@ class SimulatedPin(MockPin):  # type: ignore[misc]  # gpiozero ships no types
         """Only outputs come here. The mock's endless record of states is not kept."""
         changed = self._state != value
         self._state = value
+        if changed:
+            self._driven()
         return changed
 
     def _set_function(self, value: str) -> None:
+        before = self.on
         super()._set_function(value)
         if value == "output":
             self._state = False
+        if before is not self.on:
+            self._driven()
+
+    def _driven(self) -> None:
+        for told in self._watching:
+            told()
 
     def _set_pull(self, value: str) -> None:
         if self.info.pull and value != self.info.pull:
@@ -150,24 +179,89 @@ class SimulatedPins(MockFactory):  # type: ignore[misc]  # gpiozero ships no typ
 
 
 class Bench:
-    """The building's buttons and lamps, wired to simulated pins and at rest.
+    """The building's buttons, doors and lamps, wired to simulated pins and units and at rest.
 
     random decides bounce and travel times, so one seed presses the same way twice. Damage lasts
     until `repair`. Points may be pressed at the same time; presses of one point wait in turn.
+    pins, plant: the iron itself, on the board and on the buses. doors: by the id of their point.
     """
 
     def __init__(
-        self, premises: Premises, pins: SimulatedPins, *, clock: Clock, random: Random
+        self,
+        premises: Premises,
+        pins: SimulatedPins,
+        *,
+        clock: Clock,
+        random: Random,
+        plant: Plant | None = None,
     ) -> None:
-        self._pins = pins
+        """plant: None makes one of what the premises have on buses."""
+        self.pins = pins
         self._clock = clock
         self._random = random
+        if plant is None:
+            seed = random.random() if premises.buses else 0
+            plant = Plant(premises, clock=clock, random=Random(seed))
+        self.plant = plant
         self._points = {point.id: point for point in premises.points}
         self._forced: dict[str, dict[Contact, bool]] = {name: {} for name in self._points}
         self._held: dict[str, bool] = dict.fromkeys(self._points, False)
         self._turns = {name: asyncio.Lock() for name in self._points}
+        self.doors: dict[str, SimulatedDoor] = {}
         for point in self._points.values():
-            self._rest(point)
+            for contact, address in _wired(point):
+                self.contact(address).rest(closed=rests_closed(contact))
+        for point in self._points.values():
+            if point.door is not None:
+                self.doors[point.id] = self._hang(point)
+
+    def _hang(self, point: Point) -> SimulatedDoor:
+        return SimulatedDoor(
+            point,
+            leaf=partial(self._leaf, point),
+            contact=self.contact,
+            relay=self.relay,
+            fire=lambda: self.fire,
+            powered=partial(self._powered, point),
+            clock=self._clock,
+            random=Random(self._random.random()),
+        )
+
+    def _powered(self, point: Point) -> bool:
+        """True while the unit of a door's lock has power; a pin always has."""
+        device = device_of(point.door.lock) if point.door and point.door.lock else None
+        return device is None or not self.plant.unit(device).lifeless()
+
+    def contact(self, address: str) -> Wired:
+        """The wire at an address, of a pin or of a unit. Raises ValueError, DriverError."""
+        if device_of(address) is None:
+            pin: Wired = self.pins.at(address)
+            return pin
+        return self.plant.contact(address)
+
+    def relay(self, address: str) -> Relay:
+        """The output at an address, of a pin or of a unit. Raises ValueError, DriverError."""
+        if device_of(address) is None:
+            pin: Relay = self.pins.at(address)
+            return pin
+        return self.plant.output(address)
+
+    def door(self, name: str) -> SimulatedDoor:
+        """The door of that id. Raises ValueError that names what there is."""
+        if name not in self.doors:
+            raise ValueError(f"no door {name!r}; there are {', '.join(self.doors) or 'none'}")
+        return self.doors[name]
+
+    @property
+    def fire(self) -> bool:
+        """True while a fire panel's own relay is not as it rests; a damaged wire is no fire."""
+        return any(
+            self.contact(address).wire_closed is not rests_closed(contact)
+            for point in self._points.values()
+            if point.kind is PointKind.FIRE
+            for contact, address in _wired(point)
+            if contact not in self._forced[point.id]
+        )
 
     @property
     def points(self) -> tuple[str, ...]:
@@ -183,6 +277,8 @@ class Bench:
         """
         point = self._point(point_id)
         chosen = _shape(shape)
+        if point.door is not None and (chosen.pressed or not chosen.forced):
+            raise ValueError(f"{point_id} is a door: open it, force it, or damage its wires only")
         async with self._turns[point_id]:
             if self._held[point_id] and (chosen.pressed or not chosen.forced):
                 raise ValueError(f"{point_id} is held in (stuck): repair it first")
@@ -226,8 +322,7 @@ class Bench:
         lamps = [point.lamp for point in self._points.values() if point.lamp]
         if address not in lamps:
             raise ValueError(f"no lamp at {address}; there are {', '.join(lamps) or 'none'}")
-        pin = self._pins.at(address)
-        return pin.function == "output" and bool(pin.state)
+        return self.relay(address).on
 
     def lamps(self) -> dict[str, bool]:
         """Every point that has a lamp, and whether it is lit."""
@@ -248,51 +343,41 @@ class Bench:
             if edge.contact not in forced
         ]
         try:
-            await _Playing(self._clock, steps).done
+            await Playing(self._clock, steps).done
         except asyncio.CancelledError:
             self._held[point.id] = False
             self._rest(point)
             raise
 
     def _rest(self, point: Point) -> None:
-        """Let go of the button; damaged wires stay as they are."""
+        """Let go of the button; damaged wires stay as they are, an open door stays open."""
+        door = self.doors.get(point.id)
+        if door is not None:
+            self._leaf(point, door.open_now)
+            return
         for contact in (NO, NC):
             if contact not in self._forced[point.id]:
                 self._wire(point, contact, closed=rests_closed(contact))
+
+    def _leaf(self, point: Point, is_open: bool) -> None:  # noqa: FBT001 -- as a door tells it
+        for contact in (NO, NC):
+            if contact not in self._forced[point.id]:
+                self._wire(point, contact, closed=rests_closed(contact) is not is_open)
 
     def _wire(self, point: Point, contact: Contact, *, closed: bool) -> None:
         wired = point.input
         address = wired.normally_open if contact is NO else wired.normally_closed
         if address is not None:
-            self._pins.at(address).wire(closed=closed)
+            self.contact(address).wire(closed=closed)
+        if point.kind is PointKind.FIRE:
+            for door in self.doors.values():
+                door.settle()
 
 
-class _Playing:
-    """One waveform on its way onto the pins; `done` is set with its last edge.
-
-    Edges are played from the clock's own callbacks and not from a task that sleeps, because
-    bounces are tens of microseconds apart and a sleeping task wakes a millisecond late.
-    """
-
-    def __init__(self, clock: Clock, steps: Sequence[tuple[int, Callable[[], None]]]) -> None:
-        """steps: microseconds from now, rising, and what is to be done then."""
-        self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._clock = clock
-        self._steps = deque(steps)
-        self._start_us = clock.now_us()
-        self._step()
-
-    def _step(self) -> None:
-        """Play all that is due, then wait for the next. A caller gone away stops it."""
-        while not self.done.done():
-            if not self._steps:
-                self.done.set_result(None)
-                return
-            due_us = self._start_us + self._steps[0][0]
-            if self._clock.now_us() < due_us:
-                self._clock.call_at(due_us, self._step)
-                return
-            self._steps.popleft()[1]()
+def _wired(point: Point) -> list[tuple[Contact, str]]:
+    """The contacts of a point that are wired, with their addresses."""
+    both = ((NO, point.input.normally_open), (NC, point.input.normally_closed))
+    return [(contact, address) for contact, address in both if address is not None]
 
 
 def _shape(name: str) -> Shape:

@@ -10,15 +10,18 @@ import asyncio
 import contextlib
 import sqlite3
 import time
-from collections.abc import Callable, Sequence
+import uuid
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import StrEnum
 
 import aiomqtt
 
-from gateway.core.model import AlarmState, UplinkSpec
+from gateway.core.model import AlarmState, Json
+from gateway.core.premises import UplinkSpec
 from simulators.centre.core.core import CentreCore
+from simulators.centre.core.orders import NotHeard, Ordered
 from simulators.centre.core.words import (
     Answer,
     Finding,
@@ -111,12 +114,13 @@ class CentreClient:
         self._on_link = on_link
         self._on_presence = on_presence
         self._now_ms = now_ms if now_ms is not None else steady_utc_ms()
-        self._links: dict[str, asyncio.Queue[Outgoing]] = {}
+        self._links: dict[str, asyncio.Queue[tuple[str, bytes]]] = {}
         self._link_said: dict[str, str] = {}
         self._verdicts: list[Verdict] = []
         self._answers: list[Answer] = []
         self._work = asyncio.Event()
         self._beaten = asyncio.Event()
+        self._ready = asyncio.Event()
 
     # --- what a desk does -----------------------------------------------------------------
 
@@ -140,6 +144,28 @@ class CentreClient:
         self._answers.append(answer)
         self._work.set()
         return True
+
+    def command(
+        self, verb: str, target: Mapping[str, Json], *, gateway: str | None = None
+    ) -> Ordered:
+        """Ask a gateway (None: the only one) for something, on every uplink that is up.
+
+        The answers come as messages. Raises NotHeard while there is nobody to ask.
+        """
+        name = gateway if gateway is not None else self._gateways[0]
+        if not self._links:
+            raise NotHeard(f"{name} cannot be reached: no uplink is up")
+        orders, at_ms = self.core.orders, self._now_ms()
+        ordered = orders.sealed(
+            orders.draft(name, verb, target, name=str(uuid.uuid4()), at_ms=at_ms)
+        )
+        for uplink in self._links:
+            self._say(uplink, ordered.topic, ordered.token)
+        return ordered
+
+    async def reachable(self) -> None:
+        """Return once the first heartbeat has come: from then on something can be asked."""
+        await self._ready.wait()
 
     def deaf(self, deaf: bool) -> None:  # noqa: FBT001 -- it reads as a sentence where it is called
         """Stop answering anything at all, or begin again; it goes on receiving and storing."""
@@ -184,7 +210,7 @@ class CentreClient:
 
     async def _serve(self, spec: UplinkSpec, client: aiomqtt.Client) -> None:
         """Receive and answer on one connection until it ends."""
-        queue: asyncio.Queue[Outgoing] = asyncio.Queue(OUTGOING_MAX)
+        queue: asyncio.Queue[tuple[str, bytes]] = asyncio.Queue(OUTGOING_MAX)
         await listen(client, self._gateways, self.core.route)
         _stop_if_told()
         self._links[spec.id] = queue
@@ -203,12 +229,12 @@ class CentreClient:
             raise aiomqtt.MqttError(lost)
 
     async def _publish_for_ever(
-        self, client: aiomqtt.Client, queue: asyncio.Queue[Outgoing]
+        self, client: aiomqtt.Client, queue: asyncio.Queue[tuple[str, bytes]]
     ) -> None:
         while True:
-            outgoing = await queue.get()
+            topic, token = await queue.get()
             for _ in range(self._manner.repeat):
-                await client.publish(outgoing.topic, outgoing.token, qos=1, retain=False)
+                await client.publish(topic, token, qos=1, retain=False)
                 _stop_if_told()
 
     # --- in -------------------------------------------------------------------------------
@@ -249,6 +275,7 @@ class CentreClient:
             self._on_finding(finding)
         if beat.receipt is not None:
             self._send(beat.receipt)
+            self._ready.set()
         self._beaten.set()
 
     # --- commit, then answer --------------------------------------------------------------
@@ -308,19 +335,22 @@ class CentreClient:
                 self.close(answer.alarm)
 
     def _send(self, outgoing: Outgoing) -> None:
-        if self._deaf:
-            return
+        if not self._deaf:
+            self._say(outgoing.uplink, outgoing.topic, outgoing.token)
+
+    def _say(self, uplink: str, topic: str, token: bytes) -> None:
+        """Publish on one uplink, in this centre's manner."""
         if self._manner.slow_ms:
             loop = asyncio.get_running_loop()
-            loop.call_later(self._manner.slow_ms / 1_000, self._queue, outgoing)
+            loop.call_later(self._manner.slow_ms / 1_000, self._queue, uplink, topic, token)
         else:
-            self._queue(outgoing)
+            self._queue(uplink, topic, token)
 
-    def _queue(self, outgoing: Outgoing) -> None:
-        queue = self._links.get(outgoing.uplink)
+    def _queue(self, uplink: str, topic: str, token: bytes) -> None:
+        queue = self._links.get(uplink)
         if queue is not None:
             with contextlib.suppress(asyncio.QueueFull):
-                queue.put_nowait(outgoing)
+                queue.put_nowait((topic, token))
 
     # --- silence --------------------------------------------------------------------------
 

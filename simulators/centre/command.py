@@ -1,6 +1,6 @@
 """`python -m simulators centre`: a security service, or a case system, on a terminal or in a pipe.
 
-Options, files and signals only. The work is done by `client` (network and disk) and
+Options, files, signals and what is typed. The work is done by `client` (network and disk) and
 `core` (what tokens mean).
 """
 
@@ -17,17 +17,22 @@ from pathlib import Path
 
 from gateway.config.child import load
 from gateway.core.jws import KeyRefused, SigningKey, VerifyKey, signing_key, verify_key
-from gateway.core.model import Premises, UplinkSpec
+from gateway.core.premises import Premises, UplinkSpec
 from simulators.centre.client import AutoAnswer, CentreClient, Manner, steady_utc_ms
 from simulators.centre.core.core import CentreCore
+from simulators.centre.core.orders import NotHeard
 from simulators.centre.core.words import Finding, Verdict
+from simulators.centre.keyboard import Keyboard
 from simulators.centre.link import Access
 from simulators.centre.screen import Refusals, Screen, json_line
 from simulators.centre.store import CentreStore, StoreRefused
+from simulators.centre.typed import Asked, Spoken, Unread, understood
 
 __all__ = ["Access", "AutoAnswer", "CentreClient", "Manner", "add_arguments", "run_centre"]
 
 USAGE, CONFIGURATION = 2, 3
+CONCLUDED_WITHIN_S = 7.0
+"""A gateway concludes a command so soon after its expiry; then nobody has heard it, or will."""
 
 
 class _Unusable(Exception):  # noqa: N818 -- a way out to the exit code, said in its text
@@ -158,6 +163,8 @@ class _Desk:
         self._screen = Screen(sys.stderr if options.json else sys.stdout)
         self._refusals = Refusals()
         self._now_ms = steady_utc_ms()
+        self._to_ask: asyncio.Queue[Asked] = asyncio.Queue()
+        self._unanswered: dict[str, str] = {}
         self.leave = asyncio.Event()
         self.client = CentreClient(
             core,
@@ -176,6 +183,9 @@ class _Desk:
             self._screen.open_alarms(core.alarms())
 
     def _line(self, verdict: Verdict) -> None:
+        message = verdict.message
+        if message is not None and message.type in _CONCLUDED:
+            self._unanswered.pop(str(message.data.get("command")), None)
         if self._json:
             print(json_line(verdict), flush=True)
         else:
@@ -189,31 +199,87 @@ class _Desk:
         if line is not None:
             self._screen.say(line)
 
-    def typed(self) -> None:
-        """One line from the keyboard; its end means leave."""
-        line = sys.stdin.readline()
+    def typed(self, line: str) -> None:
+        """Obey one line that somebody typed, or a program wrote."""
         alarms = self.client.core.alarms()
-        if not line or not self._screen.key(line, alarms, self.client.say):
-            self.leave.set()
+        try:
+            meant = understood(line, alarms, self._screen.number_of)
+        except Unread as why:
+            self._screen.say(str(why))
+            return
+        match meant:
+            case Asked():
+                self._to_ask.put_nowait(meant)
+            case Spoken():
+                self._speak(meant)
+            case None:
+                if not self._screen.key(line, alarms, self.client.say):
+                    self.leave.set()
+
+    def _speak(self, spoken: Spoken) -> None:
+        for alarm in spoken.alarms:
+            said = self.client.say(alarm, spoken.state, spoken.operator)
+            already = "" if said else " already, or more"
+            self._screen.say(f"#{self._screen.number_of(alarm)} {spoken.state.value}{already}")
+
+    async def ask_for_ever(self) -> None:
+        """Send the commands that were typed, in order, once there is a gateway to ask."""
+        loop = asyncio.get_running_loop()
+        while True:
+            asked = await self._to_ask.get()
+            await self.client.reachable()
+            try:
+                ordered = self.client.command(asked.verb, asked.target)
+            except NotHeard as why:
+                self._screen.say(f"not asked: {asked.said}: {why}")
+                continue
+            self._screen.say(f"asked: {asked.said}")
+            name = ordered.command.id
+            self._unanswered[name] = asked.said
+            wait_s = asked.verb.reach_ms / 1_000 + CONCLUDED_WITHIN_S
+            loop.call_later(wait_s, self._not_answered, name)
+
+    def _not_answered(self, name: str) -> None:
+        said = self._unanswered.pop(name, None)
+        if said is not None:
+            self._screen.say(f"!!! nothing was heard of {said}: it is over now, done or not")
+
+
+_CONCLUDED = frozenset(f"state.command.{phase}" for phase in ("done", "failed", "refused"))
 
 
 async def _until_told(desk: _Desk) -> None:
-    """Run until a signal, or `q` on the keyboard."""
+    """Run until a signal, or `q` among what is typed; the end of the input is no reason to leave.
+
+    A task that ends by itself ends the run, and what it raised comes out here.
+    """
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, desk.leave.set)
-    keyboard = sys.stdin is not None and sys.stdin.isatty()
-    if keyboard:
-        loop.add_reader(sys.stdin, desk.typed)
-    running = asyncio.create_task(desk.client.run(), name="centre")
-    running.add_done_callback(lambda _: desk.leave.set())
+    running = [
+        asyncio.create_task(desk.client.run(), name="centre"),
+        asyncio.create_task(desk.ask_for_ever(), name="ask"),
+    ]
+    for task in running:
+        task.add_done_callback(lambda _: desk.leave.set())
+    keyboard = Keyboard(descriptor, desk.typed) if (descriptor := _input()) is not None else None
     try:
         await desk.leave.wait()
     finally:
-        if keyboard:
-            loop.remove_reader(sys.stdin)
+        if keyboard is not None:
+            keyboard.stop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.remove_signal_handler(number)
-        running.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await running
+        for task in running:
+            task.cancel()
+        for task in running:
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+
+
+def _input() -> int | None:
+    """The descriptor of standard input; None where there is none, as under a test or a service."""
+    try:
+        return sys.stdin.fileno() if sys.stdin is not None else None
+    except (OSError, ValueError):
+        return None

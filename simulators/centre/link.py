@@ -17,7 +17,7 @@ from pathlib import Path
 import aiomqtt
 from paho.mqtt.client import MQTT_CLEAN_START_FIRST_ONLY
 
-from gateway.core.model import UplinkSpec
+from gateway.core.premises import UplinkSpec
 
 TOPIC = "qorgan/v1"
 UP_LEAVES = ("alarm", "log", "resend", "heartbeat")

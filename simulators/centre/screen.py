@@ -15,6 +15,8 @@ from gateway.core.message import TYPE_PREFIX, rfc3339
 from gateway.core.model import AlarmState, Json
 from simulators.centre.core.reading import Age
 from simulators.centre.core.words import Alarm, Finding, FindingKind, Outcome, Verdict
+from simulators.centre.telling import plain, told
+from simulators.centre.typed import HELP as WORDS
 
 REFUSED_EVERY_MS = 10_000
 """Refused tokens are counted, and said at most this often for one reason."""
@@ -27,11 +29,6 @@ _VERBS = {
 
 Answers = Callable[[str, AlarmState], bool]
 """Give an answer on an alarm; False when it would move the alarm back."""
-
-
-def plain(text: str) -> str:
-    """Text from outside with nothing in it that could move a cursor or hide a line."""
-    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)
 
 
 def json_line(verdict: Verdict) -> str:
@@ -145,15 +142,16 @@ class Screen:
             return
         marks = "".join(f"  [{mark.value.upper()}]" for mark in verdict.marks)
         loud = message.type.startswith("alarm.") and not message.type.endswith(".cleared")
-        told = told_text(message.data)
+        more = told_text(message.data)
         if not loud:
-            line = f"{clock}  {message.type}  {plain(message.subject)}  {where}  {told}".rstrip()
-            self.say(line + marks)
+            plainly = f"{message.type}  {plain(message.subject)}  {where}  {more}".rstrip()
+            line = told(message.type, message.subject, message.data) or plainly
+            self.say(f"{clock}  {line}{marks}")
         else:
             status = message.data["status"]
             meant = "" if status == "actual" else f" ({status})"
             called = f"#{self.number_of(message.alarm or message.id)}"
-            title = f"{name.upper()}{meant}  {plain(message.subject)}  {where}  {told}".rstrip()
+            title = f"{name.upper()}{meant}  {plain(message.subject)}  {where}  {more}".rstrip()
             self.say(f"{clock}  *** ALARM {called} {title}{marks}")
             if verdict.late:
                 self.say(f"          {age_text(verdict.age)}; {_OPEN_NOW[verdict.open_now]}")
@@ -194,8 +192,10 @@ class Screen:
                 self.say(f"#{words[1]} {state.value}")
             else:
                 self.say(f"#{words[1]} is {found[0].word.state.value} already")
+        elif words[0] in {"?", "help"}:
+            self.say("\n".join((HELP, *WORDS)))
         else:
-            self.say(HELP)
+            self.say(f"not understood: {plain(line.strip()[:80])}; ? lists what can be typed")
         return True
 
 

@@ -9,7 +9,7 @@ import asyncio
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +17,8 @@ from types import TracebackType
 from typing import Self
 
 from gateway.config.child import load
-from gateway.core.model import Json, Premises
+from gateway.core.model import Json
+from gateway.core.premises import Premises
 from simulators.building.control import ControlError, ask
 from simulators.centre.command import Access, CentreClient
 from simulators.centre.core.core import CentreCore
@@ -44,6 +45,7 @@ class Held:
     event: str
     at_s: float
     doubtful: bool
+    why: str = ""
 
 
 @dataclass(slots=True)
@@ -149,6 +151,7 @@ class Stage:
                 event=message.id,
                 at_s=time.monotonic(),
                 doubtful=bool(data.get("doubtful")),
+                why=str(data.get("why", "")),
             )
         )
 
@@ -191,6 +194,25 @@ class Stage:
         answer = (await self._ask({"lamps": True}))["lamps"]
         assert isinstance(answer, dict)
         return {name: bool(on) for name, on in answer.items()}
+
+    async def door(self, name: str, do: str) -> bool:
+        """Somebody does something to a door; True when it worked."""
+        return bool((await self._ask({"door": name, "do": do})).get("worked"))
+
+    async def unit(self, name: str, do: str) -> None:
+        """Something happens to a unit on the line."""
+        await self._ask({"unit": name, "do": do})
+
+    async def free(self, door: str) -> bool:
+        """True while the lock of a door is free."""
+        doors = (await self._ask({"status": True}))["doors"]
+        assert isinstance(doors, dict)
+        told = doors[door]
+        return isinstance(told, dict) and told["lock"] == "free"
+
+    def command(self, verb: str, target: Mapping[str, Json]) -> None:
+        """The desk at the security service signs a command and sends it."""
+        self.far["security"].client.command(verb, target)
 
     async def _ask(self, request: dict[str, Json]) -> dict[str, Json]:
         answer = await asyncio.to_thread(ask, self.site.control, request, answer_within_s=WAIT_S)

@@ -12,7 +12,7 @@ import random as dice
 from collections.abc import Iterable, Mapping, Sequence
 
 from gateway.clock import Clock
-from gateway.core.model import UplinkSpec
+from gateway.core.premises import UplinkSpec
 from gateway.uplink.link import (
     CONNECT_WITHIN_S,
     KEEPALIVE_S,

@@ -10,6 +10,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Protocol
 
 from gateway.clock import Clock
@@ -18,6 +19,7 @@ from gateway.uplink.link import GOODBYE_WITHIN_S, Ack, OnAck, OnMessage, Will
 US_PER_S = 1_000_000
 
 
+@lru_cache(maxsize=4_096)
 def matches(topic_filter: str, topic: str) -> bool:
     """MQTT's topic matching: `+` is one level, a final `#` the rest and the level above it."""
     wanted, given = topic_filter.split("/"), topic.split("/")

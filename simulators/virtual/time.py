@@ -80,6 +80,9 @@ class VirtualClock:
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
 
+    async def until(self, at_us: int) -> None:
+        await asyncio.sleep(max(0, at_us - self.now_us()) / 1e6)
+
 
 def run_virtual(
     scenario: Callable[[VirtualClock, random.Random], Coroutine[Any, Any, T]], *, seed: int

@@ -16,16 +16,23 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
-from drivers.gpio import GpioDriver
+from drivers.base import Memory
+from drivers.fitted import fitted
+from drivers.modbus.port import Opener, Port, PortError
 from gateway.core.jws import SigningKey
-from gateway.core.model import AlarmState, LedgerSpec, Premises, Route, RouteKey
+from gateway.core.model import AlarmState, Json
+from gateway.core.premises import LedgerSpec, Premises, Route, RouteKey
 from gateway.daemon import Gateway
 from gateway.health import Health
 from gateway.record.disk import InlineDisk
 from gateway.seams import Disk, Seams
 from simulators.building.hardware import Bench, SimulatedPins
+from simulators.bus.line import HANDOVER_US
+from simulators.bus.plant import Plant
 from simulators.centre.core.core import CentreCore
+from simulators.centre.core.orders import Ordered
 from simulators.centre.core.words import Outcome, Outgoing, Verdict
 from simulators.network.wire import WireBroker, WireNetwork
 from simulators.virtual.time import VirtualClock
@@ -75,6 +82,7 @@ class SimulatedCentre:
         self.core = CentreCore(route.id, {premises.gateway: [gateway.public]}, signer)
         self.new: list[Verdict] = []
         self.deaf = False
+        self._asked = 0
         leaves = ("alarm", "log", "resend", "heartbeat")
         topics = [f"{TOPIC}/{premises.gateway}/{route.id}/{leaf}" for leaf in leaves]
         self._clients = {
@@ -111,6 +119,18 @@ class SimulatedCentre:
             for receipt in self.core.answered(answer):
                 self._send(receipt)
 
+    def command(self, verb: str, target: Mapping[str, Json], /, **changes: Any) -> Ordered:
+        """Ask something of the gateway on every uplink; `changes` of the command's own members."""
+        orders, gateway = self.core.orders, self._world.premises.gateway
+        now_ms = self._world.now_ms()
+        self._asked += 1
+        name = f"{self.core.route}-{self._asked}"
+        draft = orders.draft(gateway, verb, target, name=name, at_ms=now_ms)
+        ordered = orders.sealed(replace(draft, **changes))
+        for client in self._clients.values():
+            client.publish(ordered.topic, ordered.token)
+        return ordered
+
     def _send(self, receipt: Outgoing) -> None:
         self._clients[receipt.uplink].publish(receipt.topic, receipt.token)
 
@@ -118,7 +138,8 @@ class SimulatedCentre:
 class World:
     """One premises and its far ends; `start`, `stop` and `kill` the gateway as often as you like.
 
-    Every uplink has a broker of its own in `brokers`; `broker` is the first one.
+    Every uplink has a broker of its own in `brokers`; `broker` is the first one. `gateway` is the
+    one that runs, or ran last.
     """
 
     def __init__(
@@ -130,10 +151,13 @@ class World:
         ledger: str,
         disk: Callable[[str], Disk] = InlineDisk,
         health: Health | None = None,
+        centre: type[SimulatedCentre] = SimulatedCentre,
+        handover_us: int = HANDOVER_US,
     ) -> None:
         """`premises` gives points, routes and uplinks; keys and the ledger's path are replaced.
 
         disk: makes the disk seam of each start from the ledger's path. health: None, nobody.
+        handover_us: how often the buses' adapters hand over what they hear.
         """
         self.clock = clock
         self._dice = dice
@@ -148,24 +172,30 @@ class World:
             premises,
             ledger=LedgerSpec(ledger),
             routes=tuple(
-                replace(route, keys=(RouteKey(route.id, self.keys[route.id].public.x),))
+                replace(route, keys=(_key(route, self.keys[route.id].public.x),))
                 for route in premises.routes
             ),
         )
         self.trace = Trace(clock)
-        self.brokers = {spec.id: WireBroker(clock=clock, random=dice) for spec in premises.uplinks}
+        self.brokers = {spec.id: self.make_broker(dice) for spec in premises.uplinks}
         self.broker = self.brokers[premises.uplinks[0].id]
         self.centres = {
-            route.id: SimulatedCentre(
+            route.id: centre(
                 route, self.premises, self.keys[route.id], gateway=self._signer, world=self
             )
             for route in premises.routes
         }
         self.pins = SimulatedPins(clock.now_us)
-        self.bench = Bench(self.premises, self.pins, clock=clock, random=dice)
+        self.plant = Plant(self.premises, clock=clock, random=dice, handover_us=handover_us)
+        self.bench = Bench(self.premises, self.pins, clock=clock, random=dice, plant=self.plant)
+        self.gateway: Gateway | None = None
         self._stopping = asyncio.Event()
         self._running: asyncio.Task[None] | None = None
         self._kills = 0
+
+    def make_broker(self, dice: random.Random) -> WireBroker:
+        """The broker of an uplink; a world of misfortune makes another kind."""
+        return WireBroker(clock=self.clock, random=dice)
 
     def now_ms(self) -> int:
         """UTC as the far ends believe it."""
@@ -173,19 +203,35 @@ class World:
 
     async def start(self) -> None:
         """Switch the gateway on, with `premises` as they are now."""
+        memory, dice = Memory(), random.Random(self._dice.random())
+        driver = fitted(
+            self.premises,
+            factory=self.pins,
+            clock=self.clock,
+            random=dice,
+            report=self.trace.add,
+            memory=memory,
+            opener=self._opener(),
+        )
         seams = Seams(
             clock=self.clock,
-            random=random.Random(self._dice.random()),
+            random=dice,
             disk=self._disk(self.premises.ledger.path),
             connector=WireNetwork(self.brokers),
-            driver=GpioDriver(factory=self.pins, now_us=self.clock.now_us, report=self.trace.add),
+            driver=driver,
             log=self.trace.add,
+            memory=memory,
         )
         self._stopping = asyncio.Event()
-        gateway = await Gateway.open(self.premises, seams, signer=self._signer)
+        self.gateway = await Gateway.open(self.premises, seams, signer=self._signer)
         self._running = asyncio.get_running_loop().create_task(
-            gateway.run(stopping=self._stopping, health=self._health), name="gateway"
+            self.gateway.run(stopping=self._stopping, health=self._health), name="gateway"
         )
+
+    def _opener(self) -> Opener:
+        """The plant's ports for this start: what a killed gateway still says reaches no wire."""
+        made, mine = self.plant.opener(), self._kills
+        return lambda bus: _Mortal(made(bus), lambda: self._kills == mine)
 
     async def stop(self) -> None:
         """Stop the gateway cleanly."""
@@ -213,6 +259,43 @@ class World:
         self._running.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await self._running
+
+
+def _key(route: Route, x: str) -> RouteKey:
+    """The route's first key, with the same rights, under this secret."""
+    first = route.keys[0] if route.keys else RouteKey(route.id, "")
+    return replace(first, kid=route.id, x=x)
+
+
+class _Mortal:
+    """A port that is gone for whoever opened it once `alive` is false."""
+
+    def __init__(self, port: Port, alive: Callable[[], bool]) -> None:
+        self._port = port
+        self._alive = alive
+
+    async def open(self) -> None:
+        """As the port."""
+        self._look()
+        await self._port.open()
+
+    def write(self, data: bytes) -> None:
+        """As the port."""
+        self._look()
+        self._port.write(data)
+
+    async def read(self, until_us: int) -> bytes:
+        """As the port."""
+        self._look()
+        return await self._port.read(until_us)
+
+    def close(self) -> None:
+        """As the port."""
+        self._port.close()
+
+    def _look(self) -> None:
+        if not self._alive():
+            raise PortError("this gateway was killed")
 
 
 def _copied(ledger: str, *, suffix: str) -> str:

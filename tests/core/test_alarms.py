@@ -11,19 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.core.alarms import Alarm, Register
-from gateway.core.model import (
-    PERSON_OPERATED,
-    AlarmState,
-    Event,
-    Fact,
-    Input,
-    Json,
-    Level,
-    Point,
-    PointKind,
-    Stamp,
-)
+from gateway.core.counter import Remember
+from gateway.core.hardware import Door, DoorContact
+from gateway.core.model import AlarmState, Count, Event, Fact, Json, Level, Stamp
 from gateway.core.monitor import Confirmed
+from gateway.core.premises import PERSON_OPERATED, Input, Point, PointKind
 
 CAREFULLY = settings(derandomize=True, deadline=None, max_examples=150)
 S = 1_000_000
@@ -184,6 +176,15 @@ def test_fire_during_a_panic_or_a_lockdown_names_them() -> None:
     site = Site()
     site.press("till", 0)
     site.press("smoke", S)
+    assert "during" not in site.last.data
+
+
+def test_fire_during_a_lockdown_by_command_names_it() -> None:
+    site = Site()
+    site.register.locked_down = lambda: True
+    site.press("smoke", S)
+    assert site.last.data["during"] == ["lockdown"]
+    site.press("till", 2 * S)
     assert "during" not in site.last.data
 
 
@@ -401,6 +402,123 @@ def test_register_knows_the_newest_alarm_of_a_point() -> None:
     assert newest.id == "id2"
     assert site.register.find("id1") == site.register.open[0]
     assert site.register.find("never") is None
+
+
+# --- doors ---------------------------------------------------------------------------------------
+
+FORCED, HELD = "door-forced", "door-held"
+
+
+def gate(door: Door = Door()) -> Point:  # noqa: B008 -- frozen
+    return Point("gate", PointKind.DOOR, Input(normally_open="e/input-1"), door=door)
+
+
+class Gate:
+    """A register with one door and one button."""
+
+    def __init__(self, door: Door = Door()) -> None:  # noqa: B008 -- frozen
+        self.register = Register([gate(door), point("hall")])
+        self._ids = (f"id{number}" for number in itertools.count(1))
+
+    def tell(self, level: Level, kind: str, *, initial: bool = False) -> list[Fact]:
+        confirmed = Confirmed("gate", level, S, initial=initial, alarm=kind)
+        return self.register.confirm(confirmed, new_id=next(self._ids))
+
+    def open(self) -> list[tuple[str, str]]:
+        return [(alarm.id, alarm.kind) for alarm in self.register.open]
+
+
+def test_door_forced_and_held_are_two_alarms_that_end_apart() -> None:
+    site = Gate()
+    (forced,) = site.tell(Level.ACTIVE, FORCED)
+    assert (forced.type, forced.data) == ("alarm.door-forced.raised", {"count": 1})
+    (held,) = site.tell(Level.ACTIVE, HELD)
+    assert (held.type, held.data) == ("alarm.door-held.raised", {"count": 1, "also_open": ["id1"]})
+    newest = site.register.latest_at("gate")
+    assert newest is not None
+    assert newest.kind == HELD
+    assert [fact.type for fact in site.tell(Level.NORMAL, FORCED)] == ["alarm.door-forced.cleared"]
+    assert site.open() == [("id2", HELD)]
+
+
+def test_door_alarm_told_again_is_the_same_alarm() -> None:
+    site = Gate()
+    site.tell(Level.ACTIVE, FORCED)
+    assert site.tell(Level.ACTIVE, FORCED) == []
+
+
+def test_door_alarm_that_people_closed_ends_when_the_door_does() -> None:
+    site = Gate()
+    site.tell(Level.ACTIVE, FORCED)
+    assert len(site.register.answer("id1", AlarmState.CLOSED, at_us=0, data={})) == 1
+    assert site.open() == [("id1", FORCED)]
+    assert len(site.tell(Level.NORMAL, FORCED)) == 1
+
+
+def test_door_alarm_is_no_ones_to_reset_by_key() -> None:
+    register = Register([gate(), point("key", PointKind.RESET_KEY)])
+    register.confirm(Confirmed("gate", Level.ACTIVE, 0, alarm=HELD), new_id="a")
+    register.confirm(Confirmed("key", Level.ACTIVE, S), new_id="b")
+    assert [alarm.id for alarm in register.open] == ["a"]
+
+
+@pytest.mark.parametrize("flagged", [False, True])
+def test_door_raises_tamper_only_where_its_controller_has_the_flag(flagged: bool) -> None:  # noqa: FBT001 -- a table's column
+    site = Gate(Door(tamper=DoorContact("e/input-9") if flagged else None))
+    site.tell(Level.ACTIVE, "tamper")
+    assert site.open() == ([("id1", "tamper")] if flagged else [])
+
+
+def test_door_itself_raises_nothing() -> None:
+    site = Gate()
+    assert site.tell(Level.ACTIVE, "") == []
+    assert site.tell(Level.NORMAL, "") == []
+
+
+def test_door_restored_from_its_events_ends_each_kind_with_its_own_word() -> None:
+    site = Gate()
+    facts = site.tell(Level.ACTIVE, FORCED) + site.tell(Level.ACTIVE, HELD)
+    fresh = Gate()
+    fresh.register.restore(recorded(facts))
+    assert fresh.open() == [("id1", FORCED), ("id2", HELD)]
+    assert fresh.tell(Level.ACTIVE, HELD) == []
+    assert len(fresh.tell(Level.NORMAL, HELD, initial=True)) == 1
+    assert fresh.open() == [("id1", FORCED)]
+
+
+def test_alarm_of_a_flag_no_longer_configured_is_ended_by_people_alone() -> None:
+    fresh = Gate()
+    raised = Fact("alarm.tamper.raised", "gate", 0, alarm="a", id="a")
+    fresh.register.restore(recorded([raised]))
+    fresh.tell(Level.NORMAL, FORCED)
+    assert fresh.open() == [("a", "tamper")]
+    ended = fresh.register.answer("a", AlarmState.CLOSED, at_us=0, data={})
+    assert [fact.type for fact in ended] == ["state.alarm.closed", "alarm.tamper.cleared"]
+
+
+# --- what the record keeps of counters -------------------------------------------------------
+
+
+def counted(name: str, value: int, at_us: int, level: Level = Level.ACTIVE) -> Confirmed:
+    return Confirmed(name, level, at_us, counter=Remember(f"u/{name}", Count(value, 32, 60)))
+
+
+def test_press_that_was_counted_carries_its_counter_into_the_record() -> None:
+    register = Register(POINTS)
+    (raised,) = register.confirm(counted("hall", 7, 0), new_id="a")
+    assert raised.data["counter"] == {"input": "u/hall", "value": 7, "uptime_s": 60}
+    (repeated,) = register.confirm(counted("hall", 8, 2 * S), new_id="b")
+    assert repeated.data == {"count": 2, "counter": {"input": "u/hall", "value": 8, "uptime_s": 60}}
+    (turned, *_) = register.confirm(counted("key", 3, 3 * S), new_id="c")
+    assert turned.data == {"counter": {"input": "u/key", "value": 3, "uptime_s": 60}}
+
+
+def test_presses_held_back_are_told_with_the_last_counter() -> None:
+    register = Register(POINTS)
+    for value in (7, 8, 9):
+        register.confirm(counted("hall", value, 0), new_id="a")
+    (told,) = register.wake(S)
+    assert told.data == {"count": 3, "counter": {"input": "u/hall", "value": 9, "uptime_s": 60}}
 
 
 # --- restarts ------------------------------------------------------------------------------------

@@ -20,7 +20,8 @@ from gateway.core.debounce import (
     Verdict,
     rule_for,
 )
-from gateway.core.model import Input, Level, Line, Point, PointKind
+from gateway.core.model import Level
+from gateway.core.premises import Input, Line, Point, PointKind
 
 CAREFULLY = settings(derandomize=True, deadline=None, max_examples=150)
 REST_US = 1_000_000

@@ -7,6 +7,7 @@ import pytest
 from gateway.core.kinds import (
     ALARM_STREAM_FAULTS,
     ALARMS,
+    DOOR_ALARMS,
     FAULTS,
     class_of,
     contact_id_of,
@@ -15,15 +16,8 @@ from gateway.core.kinds import (
     severity_of,
     stream_of,
 )
-from gateway.core.model import (
-    PERSON_OPERATED,
-    ContactIdZone,
-    Input,
-    Point,
-    PointKind,
-    Severity,
-    Stream,
-)
+from gateway.core.model import Severity, Stream
+from gateway.core.premises import PERSON_OPERATED, ContactIdZone, Input, Point, PointKind
 
 
 def point(kind: PointKind, *, silent: bool = False) -> Point:
@@ -57,8 +51,10 @@ def test_kinds_have_a_row_for_every_fault() -> None:
     }
 
 
-def test_kinds_of_points_are_alarms_or_faults_except_the_key() -> None:
-    assert {kind.value for kind in PointKind} - set(ALARMS) - set(FAULTS) == {"reset-key"}
+def test_kinds_of_points_are_alarms_or_faults_except_the_key_and_doors() -> None:
+    left = {kind.value for kind in PointKind} - set(ALARMS) - set(FAULTS)
+    assert left == {"reset-key", "door"}
+    assert set(ALARMS) >= DOOR_ALARMS
 
 
 @pytest.mark.parametrize("kind", [*sorted(kind.value for kind in PERSON_OPERATED), "fire"])
@@ -101,7 +97,13 @@ def test_alarm_stream_carries_the_faults_a_guard_must_know(kind: str) -> None:
         ("state.gateway.restarted", Stream.LOG),
         ("state.inventory", Stream.LOG),
         ("state.reset-key.turned", Stream.LOG),
-        ("access.door.granted", Stream.LOG),
+        ("state.door.released", Stream.ALARM),
+        ("access.granted", Stream.LOG),
+        ("access.denied", Stream.LOG),
+        ("access.opened", Stream.LOG),
+        ("access.held-warning", Stream.LOG),
+        ("access.forced", Stream.LOG),
+        ("access.held", Stream.LOG),
     ],
 )
 def test_stream_of_everything_else(event_type: str, stream: Stream) -> None:
@@ -159,7 +161,46 @@ def test_contact_id_of_states_that_have_a_code() -> None:
     assert code("fault.path.cleared", None) == "350"
 
 
-@pytest.mark.parametrize("event_type", ["state.alarm.received", "test.walk.pressed", "state.gone"])
+@pytest.mark.parametrize("fault", ["stuck", "wiring", "chatter"])
+@pytest.mark.parametrize("phase", ["raised", "cleared"])
+def test_contact_id_of_a_doors_fault_tells_exit_from_contact(fault: str, phase: str) -> None:
+    door = point(PointKind.DOOR)
+    found = [
+        contact_id_of(f"fault.{fault}.{phase}", door, {"part": part})
+        for part in ("request-to-exit", "contact", "bolt", "lock")
+    ]
+    assert [code and code["code"] for code in found] == ["428", "427", "427", "427"]
+    assert code(f"fault.{fault}.{phase}", door) == "427"
+
+
+def test_contact_id_of_what_hangs_on_a_bus() -> None:
+    assert code("fault.unit-silent.raised", None) == "333"
+    assert code("fault.bus.raised", None) == "331"
+
+
+def test_contact_id_of_a_door() -> None:
+    door = point(PointKind.DOOR)
+    assert code("alarm.door-forced.raised", door) == "423"
+    assert code("alarm.door-held.raised", door) == "426"
+    assert contact_id_of("access.denied", door) == {
+        "qualifier": 1,
+        "code": "421",
+        "partition": 2,
+        "zone": 17,
+    }
+
+
+@pytest.mark.parametrize(
+    "event_type",
+    [
+        "state.alarm.received",
+        "test.walk.pressed",
+        "state.gone",
+        "access.granted",
+        "access.opened",
+        "access.held-warning",
+    ],
+)
 def test_contact_id_is_absent_where_the_code_list_has_nothing(event_type: str) -> None:
     assert contact_id_of(event_type, None) is None
 

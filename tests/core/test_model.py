@@ -5,8 +5,10 @@ from __future__ import annotations
 import pytest
 
 from gateway.core.model import (
-    PERSON_OPERATED,
     AlarmState,
+)
+from gateway.core.premises import (
+    PERSON_OPERATED,
     Input,
     LedgerSpec,
     Place,

@@ -12,19 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from drivers.base import Contact, level_of
+from gateway.core.counter import SAME_PRESS_US, Remember
 from gateway.core.debounce import CHATTER_QUIET_US
-from gateway.core.model import (
-    PERSON_OPERATED,
-    US_PER_MS,
-    Fact,
-    Input,
-    Level,
-    Point,
-    PointKind,
-    Reading,
-    WiringDoubt,
-)
-from gateway.core.monitor import PAIR, Confirmed, Monitor
+from gateway.core.model import US_PER_MS, Count, Fact, Level, Reading
+from gateway.core.monitor import PAIR, UNCOUNTED_US, Confirmed, Item, Monitor
+from gateway.core.premises import PERSON_OPERATED, Input, Point, PointKind, WiringDoubt
 from simulators.building.waveforms import Shape, edges
 
 CAREFULLY = settings(derandomize=True, deadline=None, max_examples=120)
@@ -38,7 +30,7 @@ BUTTON = Point(
     "button", PointKind.PANIC, Input(normally_open=NO, normally_closed=NC), prove_within_ms=None
 )
 Step = tuple[int, str, Level]
-Found = list[Confirmed | Fact]
+Found = list[Item]
 
 
 def play(point: Point, steps: Iterable[Step], *, until_us: int, proved_us: int = 0) -> Found:
@@ -58,17 +50,21 @@ def pair(*states: tuple[int, Level, Level]) -> list[Step]:
     ]
 
 
-def words(found: Iterable[Confirmed | Fact]) -> list[str]:
+def words(found: Iterable[Item]) -> list[str]:
     """What was found, short: `active`, `active doubtful initial`, `wiring.raised both-open`."""
     told = []
     for item in found:
         if isinstance(item, Confirmed):
             flags = [name for name in ("doubtful", "initial") if getattr(item, name)]
             told.append(" ".join([item.level.value, *flags]))
-        else:
+        elif isinstance(item, Fact):
             why = item.data.get("why")
             told.append(item.type.removeprefix("fault.") + (f" {why}" if why else ""))
     return told
+
+
+def moments(found: Iterable[Item]) -> list[int]:
+    return [item.at_us for item in found if not isinstance(item, Remember)]
 
 
 REST = pair((0, NORMAL, NORMAL))
@@ -346,14 +342,14 @@ def test_point_nobody_proved_in_time_is_a_fault_until_it_is_pressed() -> None:
         "wiring.cleared",
         "normal",
     ]
-    assert found[1].at_us == 25 * DAY_US
+    assert moments(found)[1] == 25 * DAY_US
 
 
 def test_point_overdue_at_the_start_is_told_once_a_level_is_known_not_in_the_past() -> None:
     point = replace(LONE, prove_within_ms=1_000)
     found = play(point, [(5_000_000, NO, NORMAL)], until_us=6_000_000, proved_us=-DAY_US)
     assert words(found) == ["normal initial", "wiring.raised unproved"]
-    assert found[1].at_us == 5_200_000
+    assert moments(found)[1] == 5_200_000
 
 
 def test_point_unproved_is_not_proved_by_a_wire_that_comes_back() -> None:
@@ -380,7 +376,7 @@ def test_point_is_not_called_unproved_while_its_wiring_fault_stands() -> None:
         "wiring.cleared",
         "wiring.raised unproved",
     ]
-    assert found[-1].at_us == found[-2].at_us
+    assert moments(found)[-1] == moments(found)[-2]
 
 
 # --- other kinds ---------------------------------------------------------------------------------
@@ -430,4 +426,315 @@ def test_monitor_finds_the_same_however_often_it_is_woken(
         assert not monitor.wake(due_us - 1)
         found += monitor.wake(due_us)
     assert found == play(point, steps, until_us=until_us)
-    assert all(a.at_us <= b.at_us for a, b in itertools.pairwise(found))
+    assert moments(found) == sorted(moments(found))
+
+
+# --- counted by a unit ---------------------------------------------------------------------------
+
+UNIT_NO, UNIT_NC = "hall/input-1", "hall/input-2"
+COUNTED = Point("hall", PointKind.PANIC, Input(normally_open=UNIT_NO), prove_within_ms=None)
+RESTING = Point("safe", PointKind.PANIC, Input(normally_closed=UNIT_NC), prove_within_ms=None)
+BOTH = replace(COUNTED, input=Input(normally_open=UNIT_NO, normally_closed=UNIT_NC))
+ON_UNITS = (COUNTED, RESTING, BOTH)
+
+
+class Poll:
+    """A unit read once a second (or as told); what it shows reaches the monitor by changes."""
+
+    def __init__(self, point: Point, **counts: Count) -> None:
+        kept = {UNIT_NO if name == "no" else UNIT_NC: value for name, value in counts.items()}
+        self.monitor = Monitor(point, proved_us=0, counts=kept)
+        self.addresses = point.input.addresses
+        self.values = dict.fromkeys(self.addresses, 0)
+        self.up_s = 5_000
+        self.now_us = 0
+        self.found: Found = []
+
+    def look(self, level: Level | None = NORMAL, *, no: int = 0, nc: int = 0) -> list[str]:
+        """A second later every input shows `level` (None: silence), and counted so much more."""
+        self.now_us += SECOND_US
+        self.up_s += 1
+        found: Found = []
+        for address in self.addresses:
+            self.values[address] += no if address == UNIT_NO else nc
+            shown = Count(self.values[address], 32, self.up_s)
+            reading = Reading(address, level or UNKNOWN, self.now_us, shown if level else None)
+            found += self.monitor.feed(reading)
+        found += self.monitor.wake(self.now_us + SECOND_US - 1)
+        self.found += found
+        return words(found)
+
+    def restart(self, *, no: int = 0, nc: int = 0) -> None:
+        """The unit starts anew; by the next look it has counted so many."""
+        self.values = {address: no if address == UNIT_NO else nc for address in self.addresses}
+        self.up_s = 20
+
+    def kept(self) -> list[Remember]:
+        return [item for item in self.found if isinstance(item, Remember)]
+
+
+def started(point: Point) -> Poll:
+    poll = Poll(point)
+    assert poll.look() == ["normal initial"]
+    poll.found.clear()
+    return poll
+
+
+@pytest.mark.parametrize("point", ON_UNITS)
+def test_press_between_two_looks_is_one_press_and_over(point: Point) -> None:
+    poll = started(point)
+    assert poll.look(no=1, nc=1) == ["active", "normal"]
+    assert poll.look() == []
+
+
+@pytest.mark.parametrize("point", ON_UNITS)
+def test_press_seen_by_count_and_level_is_one_press(point: Point) -> None:
+    poll = started(point)
+    assert poll.look(ACTIVE, no=1) == ["active"]
+    assert [poll.look(ACTIVE) for _ in range(5)] == [[]] * 5
+    assert poll.look(nc=1) == ["normal"]
+    assert poll.look() == []
+
+
+@pytest.mark.parametrize("point", [COUNTED, BOTH])
+def test_press_whose_level_shows_a_look_after_its_count_is_one_press(point: Point) -> None:
+    poll = started(point)
+    assert poll.look(no=1) == ["active", "normal"]
+    assert poll.look(ACTIVE) == []
+    assert [poll.look(ACTIVE) for _ in range(5)] == [[]] * 5
+    assert poll.look(nc=1) == ["normal"]
+
+
+def test_press_whose_count_shows_after_its_level_is_one_press() -> None:
+    poll = started(COUNTED)
+    monitor, at_us = poll.monitor, poll.now_us + SECOND_US
+    found = monitor.feed(Reading(UNIT_NO, ACTIVE, at_us, Count(0, 32, 5_001)))
+    found += monitor.feed(Reading(UNIT_NO, ACTIVE, at_us + 500_000, Count(1, 32, 5_001)))
+    assert words(found + monitor.wake(at_us + 9 * SECOND_US)) == ["active"]
+
+
+@pytest.mark.parametrize("times", [2, 3, 7])
+def test_presses_in_one_delta_are_so_many(times: int) -> None:
+    poll = started(COUNTED)
+    assert poll.look(no=times) == ["active"] * times + ["normal"]
+
+
+def test_press_of_a_contact_closed_at_rest_is_told_when_it_opens() -> None:
+    """Its counter counts the closing: the press is told before, and not told again."""
+    poll = started(RESTING)
+    found = poll.monitor.feed(Reading(UNIT_NC, ACTIVE, 5 * SECOND_US, Count(0, 32, 5_010)))
+    assert words(found + poll.monitor.wake(5 * SECOND_US + 10_000)) == ["active"]
+    found = poll.monitor.feed(Reading(UNIT_NC, NORMAL, 50 * SECOND_US, Count(1, 32, 5_060)))
+    assert words(found + poll.monitor.wake(51 * SECOND_US)) == ["normal"]
+
+
+def test_press_held_right_after_a_short_one_is_a_second_press() -> None:
+    poll = started(RESTING)
+    assert poll.look(nc=1) == ["active", "normal"]
+    assert poll.look(ACTIVE) == ["active"]
+    assert poll.look(nc=1) == ["normal"]
+
+
+@pytest.mark.parametrize("look_us", [SECOND_US, UNCOUNTED_US // 4])
+def test_press_a_counter_does_not_count_is_told_within_its_second(look_us: int) -> None:
+    """Let go before or held on: a counter that is broken silences no button."""
+    poll = started(COUNTED)
+    at_us, still = poll.now_us + SECOND_US, Count(0, 32, 5_001)
+    found = poll.monitor.feed(Reading(UNIT_NO, ACTIVE, at_us, still))
+    found += poll.monitor.feed(Reading(UNIT_NO, NORMAL, at_us + look_us, still))
+    found += poll.monitor.wake(at_us + 9 * SECOND_US)
+    pressed = [item for item in found if isinstance(item, Confirmed) and item.level is ACTIVE]
+    assert [item.at_us for item in pressed] == [at_us + 6_500 + UNCOUNTED_US]
+    assert words(found)[-1] == "normal"
+
+
+def test_press_told_by_its_level_is_not_told_by_its_late_count() -> None:
+    poll = started(COUNTED)
+    assert poll.look(ACTIVE) == []
+    assert poll.look(ACTIVE) == ["active"]
+    assert poll.look(no=1) == ["normal"]
+    assert poll.look(no=1) == ["active", "normal"]
+
+
+@pytest.mark.parametrize("point", ON_UNITS)
+def test_unit_that_starts_anew_presses_nothing(point: Point) -> None:
+    poll = started(point)
+    poll.look(no=3, nc=3)
+    poll.restart(nc=1)
+    assert poll.look() == []
+    assert poll.look(no=1, nc=1) == ["active", "normal"]
+
+
+@pytest.mark.parametrize(("point", "told"), [(COUNTED, True), (BOTH, True), (RESTING, False)])
+def test_press_between_a_units_start_and_the_look_is_doubtful(point: Point, told: bool) -> None:  # noqa: FBT001 -- a table's column
+    poll = started(point)
+    poll.restart(no=1, nc=1)
+    assert poll.look() == (["active doubtful", "normal"] if told else [])
+
+
+@pytest.mark.parametrize("point", ON_UNITS)
+def test_unit_that_falls_silent_is_no_fault_and_no_alarm(point: Point) -> None:
+    poll = started(point)
+    assert poll.look(None) == ["unknown"]
+    assert poll.monitor.faults == ()
+    assert poll.look() == ["normal initial"]
+
+
+@pytest.mark.parametrize("point", ON_UNITS)
+def test_button_found_pressed_after_a_silence_is_as_at_a_start(point: Point) -> None:
+    poll = started(point)
+    poll.look(None)
+    assert poll.look(ACTIVE) == ["active initial"]
+    assert poll.look(nc=1) == ["normal"]
+
+
+@pytest.mark.parametrize("point", ON_UNITS)
+def test_press_counted_during_a_silence_is_a_press(point: Point) -> None:
+    poll = started(point)
+    poll.look(None)
+    assert poll.look(no=1, nc=1) == ["active", "normal initial"]
+
+
+@pytest.mark.parametrize("point", ON_UNITS)
+def test_press_made_while_the_gateway_was_away_is_told_once(point: Point) -> None:
+    kept = Count(0, 32, 4_000)
+    poll = Poll(point, no=kept, nc=kept)
+    assert poll.look(no=1, nc=1) == ["active", "normal initial"]
+    again = Poll(point, **{"no" if r.input == UNIT_NO else "nc": r.count for r in poll.kept()})
+    assert again.look(no=1, nc=1) == ["normal initial"]
+
+
+def test_press_counted_carries_what_the_record_keeps() -> None:
+    poll = started(COUNTED)
+    poll.look(no=2)
+    kept = Remember(UNIT_NO, Count(2, 32, 5_002))
+    pressed = [item for item in poll.found if isinstance(item, Confirmed) and item.counter]
+    assert [item.counter for item in pressed] == [kept, kept]
+    assert poll.kept() == [kept]
+
+
+def test_counter_that_makes_no_event_is_remembered() -> None:
+    poll = Poll(COUNTED)
+    poll.look()
+    poll.restart()
+    poll.look()
+    assert poll.kept() == [
+        Remember(UNIT_NO, Count(0, 32, 5_001)),
+        Remember(UNIT_NO, Count(0, 32, 21)),
+    ]
+
+
+def test_button_proved_by_its_count_is_proved() -> None:
+    poll = Poll(replace(COUNTED, prove_within_ms=3_000))
+    assert [poll.look() for _ in range(3)][-1] == ["wiring.raised unproved"]
+    assert poll.look(no=1) == ["active", "wiring.cleared", "normal"]
+
+
+def test_pair_with_a_cut_wire_tells_each_press_once_though_it_is_counted_later() -> None:
+    """NO cut: only the other contact moves, and counts when it is let go."""
+    poll = started(BOTH)
+    for _ in range(3):
+        poll.now_us += SAME_PRESS_US
+        shown = Count(poll.values[UNIT_NC], 32)
+        found = poll.monitor.feed(Reading(UNIT_NC, ACTIVE, poll.now_us, shown))
+        found += poll.monitor.wake(poll.now_us + SECOND_US)
+        poll.now_us += 2 * SECOND_US
+        poll.values[UNIT_NC] += 1
+        shown = Count(poll.values[UNIT_NC], 32)
+        found += poll.monitor.feed(Reading(UNIT_NC, NORMAL, poll.now_us, shown))
+        found += poll.monitor.wake(poll.now_us + SECOND_US)
+        assert words(found).count("active doubtful") == 1
+        assert "active" not in words(found)
+
+
+def test_pair_that_counts_and_then_contradicts_itself_was_pressed_once() -> None:
+    """NC shorted: the other contact counts the press, and the pair disagrees 200 ms later."""
+    poll = started(BOTH)
+    found = poll.monitor.feed(Reading(UNIT_NO, ACTIVE, 5 * SECOND_US, Count(1, 32, 5_010)))
+    found += poll.monitor.wake(6 * SECOND_US)
+    assert words(found) == ["active", "unknown", "wiring.raised both-closed"]
+
+
+@pytest.mark.parametrize("kind", [PointKind.FIRE, PointKind.TAMPER])
+def test_machine_on_a_unit_is_told_by_its_level_without_a_wait(kind: PointKind) -> None:
+    poll = started(replace(COUNTED, kind=kind))
+    found = poll.monitor.feed(Reading(UNIT_NO, ACTIVE, 5 * SECOND_US, Count(0, 32, 5_010)))
+    assert words(found + poll.monitor.wake(5 * SECOND_US + 10_000)) == ["active"]
+    poll.now_us = 5 * SECOND_US
+    assert poll.look(ACTIVE, no=1) == []
+    poll.look()
+    poll.restart(no=1)
+    assert poll.look() == []
+
+
+def test_mains_on_a_unit_fails_by_its_level_alone() -> None:
+    poll = Poll(replace(COUNTED, kind=PointKind.MAINS))
+    assert poll.look() == []
+    assert poll.look(no=1) == []
+    assert poll.look(None) == []
+    assert poll.look(ACTIVE, no=1) == ["mains.raised"]
+    assert poll.look() == ["mains.cleared"]
+
+
+def test_key_turned_while_nobody_looked_is_as_found_turned() -> None:
+    key = replace(COUNTED, kind=PointKind.RESET_KEY)
+    poll = started(key)
+    assert poll.look(no=1) == ["active", "normal"]
+    poll.look(None)
+    assert poll.look(no=1) == ["active initial", "normal initial"]
+    away = Poll(key, no=Count(0, 32, 4_000))
+    assert away.look(no=1) == ["active initial", "normal initial"]
+
+
+def test_pin_that_cannot_be_read_beside_a_silent_unit_is_still_a_fault() -> None:
+    point = replace(BOTH, input=Input(normally_open=NO, normally_closed=UNIT_NC))
+    steps = [
+        (0, NO, NORMAL),
+        (0, UNIT_NC, NORMAL),
+        (SECOND_US, UNIT_NC, UNKNOWN),
+        (SECOND_US, NO, UNKNOWN),
+    ]
+    found = words(play(point, steps, until_us=9 * SECOND_US))
+    assert found == ["normal initial", "unknown", "wiring.raised unreadable"]
+
+
+@CAREFULLY
+@given(
+    gaps_ms=st.lists(st.integers(50, 9_000), max_size=20),
+    widths_ms=st.lists(st.integers(20, 4_000), min_size=20, max_size=20),
+    poll_ms=st.sampled_from([50, 200, 1_000]),
+    point=st.sampled_from(ON_UNITS),
+)
+def test_presses_on_a_unit_are_each_told_once_however_they_fall_between_the_looks(
+    gaps_ms: list[int], widths_ms: list[int], poll_ms: int, point: Point
+) -> None:
+    """The unit is read every poll_ms, its level first; a press may fall into any gap."""
+    edges: list[tuple[int, int]] = []
+    at_ms = 5_000
+    for gap_ms, width_ms in zip(gaps_ms, widths_ms, strict=False):
+        edges.append((at_ms + gap_ms, at_ms + gap_ms + width_ms))
+        at_ms += gap_ms + width_ms
+    monitor, found = Monitor(point, proved_us=0), Found()
+    for now_ms in range(0, at_ms + 9_000, poll_ms):
+        pressed = any(down <= now_ms < up for down, up in edges)
+        downs = sum(down <= now_ms + 5 for down, _ in edges)
+        ups = sum(up <= now_ms + 5 for _, up in edges)
+        for address in point.input.addresses:
+            shown = Count(downs if address == UNIT_NO else ups, 16, now_ms // 1_000)
+            level = ACTIVE if pressed else NORMAL
+            found += monitor.feed(Reading(address, level, now_ms * US_PER_MS, shown))
+    found += monitor.wake((at_ms + 99_000) * US_PER_MS)
+    assert words(found).count("active") == len(edges)
+    assert words(found)[-1].startswith("normal")
+    assert "active doubtful" not in words(found)
+
+
+def test_machine_whose_counter_is_ahead_of_its_level_is_one_alarm() -> None:
+    """Read in two requests, it closed between them; let go at once it is over 2 s later."""
+    case = replace(COUNTED, kind=PointKind.TAMPER)
+    held, tapped = started(case), started(case)
+    assert held.look(no=1) == ["active"]
+    assert [held.look(ACTIVE) for _ in range(4)] == [[]] * 4
+    assert held.look() == ["normal"]
+    assert tapped.look(no=1) == ["active"]
+    assert [word for _ in range(4) for word in tapped.look()] == ["normal"]

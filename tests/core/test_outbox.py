@@ -10,15 +10,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from gateway.core.model import (
-    AlarmState,
-    AlarmWord,
-    Message,
-    Receipt,
-    Route,
-    Stream,
-    StreamKey,
-)
+from gateway.core.model import AlarmState, AlarmWord, Message, Receipt, Stream, StreamKey
 from gateway.core.outbox import (
     LOOK_AGAIN_US,
     OFFER_AGAIN_US,
@@ -28,6 +20,7 @@ from gateway.core.outbox import (
     Ref,
     Why,
 )
+from gateway.core.premises import Route
 
 S = 1_000_000
 ROUTE = Route("security", ("campus", "lte"), ("alarm",))

@@ -10,23 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.core.model import (
-    AlarmState,
-    AlarmWord,
-    Fact,
-    Input,
-    Json,
-    Line,
-    Place,
-    Point,
-    PointKind,
-    Premises,
-    Receipt,
-    Stamp,
-    Stream,
-    StreamKey,
-)
+from gateway.core.model import AlarmState, AlarmWord, Fact, Json, Receipt, Stamp, Stream, StreamKey
 from gateway.core.plain import from_plain, to_plain
+from gateway.core.premises import Input, Line, Place, Point, PointKind, Premises
 
 JSON: st.SearchStrategy[Json] = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=5),

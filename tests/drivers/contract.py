@@ -10,8 +10,9 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from drivers.base import Contact, Driver, DriverError, Wire
-from gateway.core.model import Level, Reading
+from drivers.base import Contact, Driver, DriverError, Ear, Output, Wire
+from gateway.core.action import Result
+from gateway.core.model import Condition, Level, Reading
 
 NO, NC = Contact.NORMALLY_OPEN, Contact.NORMALLY_CLOSED
 
@@ -26,6 +27,15 @@ async def until(condition: Callable[[], bool], within_s: float = 5.0) -> None:
     while not condition():
         assert time.monotonic() < deadline, "not in time"
         await asyncio.sleep(0.001)
+
+
+def ear(
+    reading: Callable[[Reading], None],
+    result: Callable[[Result], None] = lambda _: None,
+    condition: Callable[[Condition], None] = lambda _: None,
+) -> Ear:
+    """Somebody who listens to readings, and to the rest only when asked."""
+    return Ear(reading, condition, result)
 
 
 @dataclass
@@ -50,7 +60,7 @@ class Rig:
 
     def start(self) -> None:
         self.driver.start(
-            wires=self.wires, lamps=[self.lamp_address], on_reading=self.readings.append
+            wires=self.wires, outputs=[Output(self.lamp_address)], ear=ear(self.readings.append)
         )
 
     def levels(self, address: str) -> list[Level]:
@@ -73,7 +83,7 @@ class DriverContract:
                 (rig.closed_address, Level.NORMAL),
             ]
             assert all(before_us <= r.at_us <= now_us() for r in rig.readings)
-            rig.driver.stop()
+            await rig.driver.stop()
 
         asyncio.run(scene())
 
@@ -84,7 +94,7 @@ class DriverContract:
             rig.set_closed(rig.closed_address, False)
             rig.start()
             assert [r.level for r in rig.readings] == [Level.ACTIVE, Level.ACTIVE]
-            rig.driver.stop()
+            await rig.driver.stop()
 
         asyncio.run(scene())
 
@@ -101,7 +111,7 @@ class DriverContract:
             await until(lambda: len(rig.readings) == 6)
             for address in (rig.open_address, rig.closed_address):
                 assert rig.levels(address) == [Level.NORMAL, Level.ACTIVE, Level.NORMAL]
-            rig.driver.stop()
+            await rig.driver.stop()
 
         asyncio.run(scene())
 
@@ -119,7 +129,7 @@ class DriverContract:
             assert stamps == sorted(stamps)
             for at_us, (before_us, after_us) in zip(stamps[1:], moments, strict=True):
                 assert before_us <= at_us <= after_us
-            rig.driver.stop()
+            await rig.driver.stop()
 
         asyncio.run(scene())
 
@@ -129,15 +139,15 @@ class DriverContract:
             heard_on: list[int] = []
             rig.driver.start(
                 wires=rig.wires,
-                lamps=[],
-                on_reading=lambda _: heard_on.append(threading.get_ident()),
+                outputs=[],
+                ear=ear(lambda _: heard_on.append(threading.get_ident())),
             )
             mover = threading.Thread(target=rig.set_closed, args=(rig.open_address, True))
             mover.start()
             await until(lambda: len(heard_on) == 3)
             mover.join()
             assert set(heard_on) == {threading.get_ident()}
-            rig.driver.stop()
+            await rig.driver.stop()
 
         asyncio.run(scene())
 
@@ -149,13 +159,13 @@ class DriverContract:
                 rig.readings.append(reading)
                 raise RuntimeError("a defect upstairs")
 
-            rig.driver.start(wires=rig.wires, lamps=[], on_reading=consumer)
+            rig.driver.start(wires=rig.wires, outputs=[], ear=ear(consumer))
             for closed in (True, False, True):
                 rig.set_closed(rig.open_address, closed)
             rig.set_closed(rig.closed_address, False)
             await until(lambda: len(rig.readings) == 6)
             assert len(rig.reports) == 1
-            rig.driver.stop()
+            await rig.driver.stop()
 
         asyncio.run(scene())
 
@@ -169,7 +179,7 @@ class DriverContract:
             rig.driver.check()
             assert rig.levels(rig.open_address) == [Level.NORMAL, Level.ACTIVE]
             assert before_us <= rig.readings[-1].at_us <= now_us()
-            rig.driver.stop()
+            await rig.driver.stop()
 
         asyncio.run(scene())
 
@@ -183,7 +193,7 @@ class DriverContract:
             rig.driver.check()
             assert len(rig.readings) == 3
             assert rig.reports == []
-            rig.driver.stop()
+            await rig.driver.stop()
 
         asyncio.run(scene())
 
@@ -199,7 +209,7 @@ class DriverContract:
             assert rig.levels(rig.open_address) == [Level.NORMAL, Level.UNKNOWN]
             assert rig.levels(rig.closed_address) == [Level.NORMAL, Level.ACTIVE]
             assert len(rig.reports) == 1
-            rig.driver.stop()
+            await rig.driver.stop()
 
         asyncio.run(scene())
 
@@ -217,7 +227,7 @@ class DriverContract:
             rig.driver.check()
             level = Level.ACTIVE if closed else Level.NORMAL
             assert rig.levels(rig.open_address) == [Level.NORMAL, Level.UNKNOWN, level]
-            rig.driver.stop()
+            await rig.driver.stop()
 
         asyncio.run(scene())
 
@@ -229,7 +239,7 @@ class DriverContract:
             for on in (True, False, True):
                 rig.driver.light(rig.lamp_address, on=on)
                 seen.append(rig.lit(rig.lamp_address))
-            rig.driver.stop()
+            await rig.driver.stop()
             assert [*seen, rig.lit(rig.lamp_address)] == [False, True, False, True, False]
 
         asyncio.run(scene())
@@ -245,7 +255,7 @@ class DriverContract:
             rig.set_failing(rig.lamp_address, False)
             rig.driver.light(rig.lamp_address, on=True)
             assert rig.lit(rig.lamp_address)
-            rig.driver.stop()
+            await rig.driver.stop()
 
         asyncio.run(scene())
 
@@ -254,7 +264,7 @@ class DriverContract:
             rig = self.rig()
             with pytest.raises(DriverError, match=rig.bad_address):
                 rig.driver.start(
-                    wires=[Wire(rig.bad_address, NO)], lamps=[], on_reading=rig.readings.append
+                    wires=[Wire(rig.bad_address, NO)], outputs=[], ear=ear(rig.readings.append)
                 )
 
         asyncio.run(scene())
@@ -264,8 +274,8 @@ class DriverContract:
             rig = self.rig()
             rig.start()
             rig.set_closed(rig.open_address, True)  # on its way when the driver stops
-            rig.driver.stop()
-            rig.driver.stop()
+            await rig.driver.stop()
+            await rig.driver.stop()
             rig.set_closed(rig.open_address, False)
             rig.driver.check()
             rig.driver.light(rig.lamp_address, on=True)
@@ -293,7 +303,7 @@ class DriverContract:
         async def scene(rig: Rig) -> int:
             rig.start()
             await until(lambda: len(rig.readings) > 100)
-            rig.driver.stop()
+            await rig.driver.stop()
             return len(rig.readings)
 
         for _ in range(5):
@@ -318,5 +328,5 @@ class DriverContract:
         asyncio.run(scene())
         rig.set_closed(rig.open_address, True)
         rig.set_closed(rig.closed_address, False)
-        rig.driver.stop()
+        asyncio.run(rig.driver.stop())
         assert len(rig.readings) == 2

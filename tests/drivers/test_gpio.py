@@ -17,12 +17,13 @@ import pytest
 from gpiozero import Device
 from gpiozero.pins.mock import MockFactory, MockPin
 
-from drivers.base import DriverError, Wire
+from drivers.base import DriverError, Output, Wire
 from drivers.gpio import GpioDriver, open_pins
 from drivers.pins import PinFactory, pin_number, shielded
+from gateway.core.action import Action, Outcome, Result
 from gateway.core.model import Json, Level, Reading
 from simulators.building.hardware import SimulatedPins
-from tests.drivers.contract import NC, NO, DriverContract, Rig, now_us, until
+from tests.drivers.contract import NC, NO, DriverContract, Rig, ear, now_us, until
 
 ROOT = Path(__file__).parents[2]
 
@@ -77,17 +78,17 @@ class Scene:
         self.readings: list[Reading] = []
         self.driver = driver_on(self.pins, self.reports, clock)
 
-    def __enter__(self) -> Self:
+    async def __aenter__(self) -> Self:
         self.driver.start(
             wires=[Wire("gpio:17", NO), Wire("gpio:18", NO)],
-            lamps=[],
-            on_reading=self.readings.append,
+            outputs=[],
+            ear=ear(self.readings.append),
         )
         self.readings.clear()
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self.driver.stop()
+    async def __aexit__(self, *_: object) -> None:
+        await self.driver.stop()
 
     def wire(self, number: int, *, closed: bool) -> None:
         self.pins.at(f"gpio:{number}").wire(closed=closed)
@@ -100,7 +101,7 @@ def test_gpio_callbacks_outlive_a_garbage_collection() -> None:
     """gpiozero keeps only a weak reference to a pin's callback."""
 
     async def run() -> None:
-        with Scene() as scene:
+        async with Scene() as scene:
             gc.collect()
             scene.wire(17, closed=True)
             await until(lambda: scene.levels(17) == [Level.ACTIVE])
@@ -118,7 +119,7 @@ def test_gpio_survives_a_callback_that_fails_on_the_pin_thread() -> None:
         return now_us()
 
     async def run() -> None:
-        with Scene(clock) as scene:
+        async with Scene(clock) as scene:
             broken.append(True)
             for closed in (True, False, True):
                 scene.wire(17, closed=closed)
@@ -171,7 +172,7 @@ def test_gpio_takes_the_kernels_stamp_only_on_our_clock(skew_us: int, late_us: i
         pins.skew_us = skew_us
         readings: list[Reading] = []
         driver = driver_on(pins, Reports(), lambda: max(now_us(), 0))
-        driver.start(wires=[Wire("gpio:17", NO)], lamps=[], on_reading=readings.append)
+        driver.start(wires=[Wire("gpio:17", NO)], outputs=[], ear=ear(readings.append))
         started_us = readings[0].at_us
         before_us = now_us()
         pins.at("gpio:17").wire(closed=True)
@@ -180,14 +181,14 @@ def test_gpio_takes_the_kernels_stamp_only_on_our_clock(skew_us: int, late_us: i
         # A stamp older than the reading before it is moved up to that one.
         low_us, high_us = (max(started_us, at - late_us) for at in (before_us, after_us))
         assert low_us <= readings[1].at_us <= high_us
-        driver.stop()
+        await driver.stop()
 
     asyncio.run(run())
 
 
 def test_gpio_chattering_contact_is_bounded_and_delays_no_other() -> None:
     async def run() -> None:
-        with Scene() as scene:
+        async with Scene() as scene:
             for index in range(50_001):
                 scene.wire(17, closed=index % 2 == 0)
             scene.wire(18, closed=True)
@@ -203,7 +204,7 @@ def test_gpio_chattering_contact_is_bounded_and_delays_no_other() -> None:
 
 def test_gpio_two_threads_moving_wires_leave_the_true_levels() -> None:
     async def run() -> None:
-        with Scene() as scene:
+        async with Scene() as scene:
 
             def storm(number: int) -> None:
                 for index in range(501):
@@ -229,12 +230,12 @@ def test_gpio_input_unreadable_at_start_is_unknown_and_shown_later() -> None:
         readings: list[Reading] = []
         driver = driver_on(pins, reports)
         pins.at("gpio:17").fail(failing=True)
-        driver.start(wires=[Wire("gpio:17", NO)], lamps=[], on_reading=readings.append)
+        driver.start(wires=[Wire("gpio:17", NO)], outputs=[], ear=ear(readings.append))
         pins.at("gpio:17").fail(failing=False)
         driver.check()
         assert [r.level for r in readings] == [Level.UNKNOWN, Level.NORMAL]
         assert reports.events == ["gpio.input.unreadable", "gpio.input.readable"]
-        driver.stop()
+        await driver.stop()
 
     asyncio.run(run())
 
@@ -244,7 +245,7 @@ def test_gpio_refuses_one_pin_for_two_things_and_gives_the_others_back() -> None
         pins = SimulatedPins(now_us)
         driver = driver_on(pins, Reports())
         with pytest.raises(DriverError, match="gpio:17: this pin is used twice"):
-            driver.start(wires=[Wire("gpio:17", NO)], lamps=["gpio:17"], on_reading=print)
+            driver.start(wires=[Wire("gpio:17", NO)], outputs=[Output("gpio:17")], ear=ear(print))
         assert pins.at("gpio:17").function == "input"
 
     asyncio.run(run())
@@ -254,22 +255,23 @@ def test_gpio_says_which_pin_the_board_does_not_have() -> None:
     async def run() -> None:
         driver = driver_on(SimulatedPins(now_us), Reports())
         with pytest.raises(DriverError, match="gpio:99: the pin cannot be had"):
-            driver.start(wires=[Wire("gpio:99", NC)], lamps=[], on_reading=print)
+            driver.start(wires=[Wire("gpio:99", NC)], outputs=[], ear=ear(print))
 
     asyncio.run(run())
 
 
 def test_gpio_driver_starts_only_once() -> None:
     async def run() -> None:
-        with Scene() as scene, pytest.raises(DriverError, match="make a new one"):
-            scene.driver.start(wires=[], lamps=[], on_reading=print)
+        async with Scene() as scene:
+            with pytest.raises(DriverError, match="make a new one"):
+                scene.driver.start(wires=[], outputs=[], ear=ear(print))
 
     asyncio.run(run())
 
 
 def test_gpio_unknown_lamp_is_reported_once_and_not_raised() -> None:
     async def run() -> None:
-        with Scene() as scene:
+        async with Scene() as scene:
             scene.driver.light("gpio:5", on=True)
             scene.driver.light("gpio:5", on=False)
             assert scene.reports.events == ["gpio.lamp.failed"]
@@ -281,29 +283,29 @@ def test_gpio_a_second_driver_finds_the_wires_as_they_are() -> None:
     """A restart of the gateway with the button still held."""
 
     async def run() -> None:
-        with Scene() as scene:
+        async with Scene() as scene:
             scene.wire(17, closed=True)
         readings: list[Reading] = []
         again = driver_on(scene.pins, Reports())
-        again.start(wires=[Wire("gpio:17", NO)], lamps=[], on_reading=readings.append)
+        again.start(wires=[Wire("gpio:17", NO)], outputs=[], ear=ear(readings.append))
         assert [r.level for r in readings] == [Level.ACTIVE]
-        again.stop()
+        await again.stop()
 
     asyncio.run(run())
 
 
 def test_gpio_says_nothing_more_once_its_consumer_has_stopped_it() -> None:
     async def run() -> None:
-        with Scene() as scene:
+        async with Scene() as scene:
             readings: list[Reading] = []
 
             def consumer(reading: Reading) -> None:
                 readings.append(reading)
                 if reading.level is Level.ACTIVE:
-                    driver.stop()
+                    driver.close()
 
             driver = driver_on(scene.pins, Reports())
-            driver.start(wires=[Wire("gpio:23", NO)], lamps=[], on_reading=consumer)
+            driver.start(wires=[Wire("gpio:23", NO)], outputs=[], ear=ear(consumer))
             for closed in (True, False, True):
                 scene.wire(23, closed=closed)
             await until(lambda: len(readings) >= 2)
@@ -324,9 +326,11 @@ def test_gpio_darkens_lamps_and_lets_go_of_inputs_even_when_the_chip_does_not_cl
         pins = StubbornPins(now_us)
         reports = Reports()
         driver = driver_on(pins, reports)
-        driver.start(wires=[Wire("gpio:17", NO)], lamps=["gpio:22"], on_reading=lambda _: None)
+        driver.start(
+            wires=[Wire("gpio:17", NO)], outputs=[Output("gpio:22")], ear=ear(lambda _: None)
+        )
         driver.light("gpio:22", on=True)
-        driver.stop()
+        await driver.stop()
         assert not pins.at("gpio:22").state
         assert pins.at("gpio:17").when_changed is None
         assert reports.events == ["gpio.close.failed"]
@@ -430,3 +434,105 @@ def test_gpio_shield_keeps_a_failing_callback_from_the_pin_thread() -> None:
     pin.drive_high()
     pin.drive_low()
     assert seen == [True, False]
+
+
+class Acting:
+    """A started driver with a strike on gpio:23 and a magnet on gpio:24, and what came of actions.
+
+    The driver's clock stands at `now_us`, so that an expiry is a matter of arithmetic.
+    """
+
+    def __init__(self) -> None:
+        self.pins = SimulatedPins(now_us)
+        self.now_us = 1_000_000
+        self.results: list[Result] = []
+        self.driver = driver_on(self.pins, Reports(), lambda: self.now_us)
+
+    async def __aenter__(self) -> Self:
+        self.driver.start(
+            wires=[],
+            outputs=[Output("gpio:23"), Output("gpio:24", energised_locks=True)],
+            ear=ear(print, self.results.append),
+        )
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.driver.stop()
+
+    def lit(self, number: int) -> bool:
+        return bool(self.pins.at(f"gpio:{number}").state)
+
+    async def act(self, number: int, *, on: bool, for_ms: int | None = None) -> Outcome:
+        action = Action(
+            id=str(len(self.results)),
+            output=f"gpio:{number}",
+            on=on,
+            for_ms=for_ms,
+            not_after_us=1_000_000,
+        )
+        before = len(self.results)
+        self.driver.act(action)
+        assert len(self.results) == before  # never from within
+        await until(lambda: len(self.results) > before)
+        assert self.results[-1].action == action.id
+        return self.results[-1].outcome
+
+
+def test_gpio_locks_start_locked() -> None:
+    async def run() -> None:
+        async with Acting() as scene:
+            assert (scene.lit(23), scene.lit(24)) == (False, True)
+
+    asyncio.run(run())
+
+
+def test_gpio_action_is_read_back() -> None:
+    async def run() -> None:
+        async with Acting() as scene:
+            assert await scene.act(23, on=True) is Outcome.CONFIRMED
+            assert scene.lit(23)
+
+    asyncio.run(run())
+
+
+def test_gpio_pulse_ends_by_itself() -> None:
+    async def run() -> None:
+        async with Acting() as scene:
+            assert await scene.act(24, on=False, for_ms=20) is Outcome.CONFIRMED
+            assert not scene.lit(24)
+            await until(lambda: scene.lit(24))
+
+    asyncio.run(run())
+
+
+def test_gpio_later_action_takes_over_a_pulse() -> None:
+    async def run() -> None:
+        async with Acting() as scene:
+            await scene.act(23, on=True, for_ms=5)
+            await scene.act(23, on=True)
+            await scene.act(24, on=False, for_ms=10)
+            await until(lambda: scene.lit(24))
+            assert scene.lit(23)
+
+    asyncio.run(run())
+
+
+def test_gpio_action_past_its_expiry_moves_nothing() -> None:
+    async def run() -> None:
+        async with Acting() as scene:
+            scene.now_us += 1
+            assert await scene.act(23, on=True) is Outcome.EXPIRED
+            assert not scene.lit(23)
+
+    asyncio.run(run())
+
+
+def test_gpio_output_that_cannot_be_driven_fails_in_words() -> None:
+    async def run() -> None:
+        async with Acting() as scene:
+            scene.pins.at("gpio:23").fail(failing=True)
+            assert await scene.act(23, on=True) is Outcome.FAILED
+            assert "does not answer" in scene.results[-1].why
+            assert await scene.act(25, on=True) is Outcome.FAILED
+
+    asyncio.run(run())

@@ -8,11 +8,12 @@ from collections.abc import Callable, Coroutine
 from random import Random
 from typing import Any, cast
 
-from drivers.base import Contact, Wire
+from drivers.base import Contact, Ear, Output, Wire
 from drivers.gpio import GpioDriver
 from drivers.pins import PinFactory
 from gateway.clock import Clock
-from gateway.core.model import Input, LedgerSpec, Level, Point, PointKind, Premises, Reading
+from gateway.core.model import Level, Reading
+from gateway.core.premises import Input, LedgerSpec, Point, PointKind, Premises
 from simulators.building.hardware import Bench, SimulatedPins
 from simulators.building.waveforms import Shape
 
@@ -101,7 +102,11 @@ class Building:
             Wire("gpio:23", Contact.NORMALLY_OPEN),
             Wire("gpio:5", Contact.NORMALLY_CLOSED),
         ]
-        self.driver.start(wires=wires, lamps=["gpio:22"], on_reading=self.readings.append)
+        self.driver.start(
+            wires=wires,
+            outputs=[Output("gpio:22")],
+            ear=Ear(self.readings.append, lambda _: None, lambda _: None),
+        )
 
     async def play(self, *presses: Coroutine[Any, Any, Shape]) -> None:
         await self.clock.finish(*(asyncio.create_task(one) for one in presses))

@@ -13,7 +13,8 @@ import aiomqtt
 
 from gateway.core.jws import TokenType, open_token
 from gateway.core.message import read_receipt
-from gateway.core.model import AlarmState, Receipt, Stream, UplinkSpec
+from gateway.core.model import AlarmState, Receipt, Stream
+from gateway.core.premises import UplinkSpec
 from simulators.centre.client import CentreClient, Manner
 from simulators.centre.core.core import CentreCore
 from simulators.centre.core.words import Finding, Verdict

@@ -17,18 +17,20 @@ import pytest
 
 from gateway.clock import SystemClock
 from gateway.core.model import Json
-from simulators.building.control import Control, ControlError, ask, press
+from gateway.core.premises import Premises
+from simulators.building.control import Control, ControlError, ask, press, tell
 from simulators.building.hardware import Bench, SimulatedPins
 from tests.simulators.building import PREMISES, Building
+from tests.simulators.bus_school import SCHOOL
 
 
 class Served:
     """A bench in real time with its control socket; requests run in a thread beside the loop."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, premises: Premises = PREMISES) -> None:
         self.clock = SystemClock()
         self.pins = SimulatedPins(self.clock.now_us)
-        self.bench = Bench(PREMISES, self.pins, clock=self.clock, random=Random(1))
+        self.bench = Bench(premises, self.pins, clock=self.clock, random=Random(1))
         self.control = Control(path, self.bench)
         self.path = path
 
@@ -36,9 +38,13 @@ class Served:
         return await asyncio.to_thread(ask, self.path, request, answer_within_s=20)
 
 
-def served(path: Path, scene: Callable[[Served], Coroutine[Any, Any, None]]) -> None:
+def served(
+    path: Path,
+    scene: Callable[[Served], Coroutine[Any, Any, None]],
+    premises: Premises = PREMISES,
+) -> None:
     async def run() -> None:
-        building = Served(path)
+        building = Served(path, premises)
         async with building.control:
             await scene(building)
 
@@ -210,4 +216,105 @@ def test_control_press_command_says_when_nobody_listens(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert press("gym", control=tmp_path / "s") == 4
+    assert "python -m simulators run" in capsys.readouterr().err
+
+
+# --- doors, units and buses -------------------------------------------------------------------
+
+
+def test_control_moves_doors_and_says_what_became_of_them(tmp_path: Path) -> None:
+    async def scene(building: Served) -> None:
+        locked = {"ok": True, "door": "main-door", "leaf": "closed", "lock": "locked"}
+        sent: dict[str, Json] = {"door": "main-door", "do": "open"}
+        assert await building.ask(sent) == {**locked, "do": "open", "worked": False}
+        forced = await building.ask({"door": "main-door", "do": "force", "ms": 20})
+        assert forced == {**locked, "do": "force", "worked": True, "leaf": "open"}
+        told = await building.ask({"status": True})
+        doors = told["doors"]
+        assert isinstance(doors, dict)
+        assert doors["main-door"] == {"leaf": "open", "lock": "locked"}
+        assert doors["gym-door"] == {"leaf": "closed", "lock": "free"}
+
+    served(tmp_path / "s", scene, SCHOOL)
+
+
+def test_control_troubles_units_and_buses_and_status_shows_it(tmp_path: Path) -> None:
+    async def scene(building: Served) -> None:
+        late: dict[str, Json] = {"unit": "entrance", "do": "late", "ms": 700}
+        assert await building.ask(late) == {"ok": True, "unit": "entrance", "do": "late"}
+        assert (await building.ask({"unit": "buttons", "do": "silent"}))["ok"] is True
+        assert (await building.ask({"bus": "network", "do": "unplug"}))["ok"] is True
+        told = await building.ask({"status": True})
+        units, points = told["units"], told["points"]
+        assert isinstance(units, dict)
+        assert isinstance(points, dict)
+        faults = {name: unit["faults"] for name, unit in units.items() if isinstance(unit, dict)}
+        assert faults == {"entrance": ["Late"], "buttons": ["Silent"], "orion": [], "yard": []}
+        assert told["buses"] == {"corridor": "plugged", "network": "unplugged"}
+        assert points["classroom"] == []
+
+    served(tmp_path / "s", scene, SCHOOL)
+
+
+@pytest.mark.parametrize(
+    ("request_sent", "says"),
+    [
+        ({"door": "barn", "do": "open"}, "no door 'barn'; there are main-door"),
+        ({"door": "main-door", "do": "slam"}, "a door can open, force"),
+        ({"door": "main-door", "do": "open", "ms": 19}, "ms must be a whole number from 20"),
+        ({"door": "main-door", "do": "open", "hard": 1}, "door knows do and ms, not hard"),
+        ({"door": "main-door"}, "a request is"),
+        ({"press": "main-door"}, "main-door is a door"),
+        ({"unit": "attic", "do": "silent"}, "no unit 'attic'"),
+        ({"unit": "entrance", "do": "sad"}, "a unit can be well, reboot"),
+        ({"unit": "entrance", "do": "late", "ms": 0}, "ms must be a whole number from 1"),
+        ({"bus": "sky", "do": "plug"}, "no bus 'sky'"),
+        ({"bus": "corridor", "do": "rain"}, "a bus knows unplug, plug"),
+    ],
+)
+def test_control_says_what_is_wrong_with_doors_units_and_buses(
+    tmp_path: Path, request_sent: dict[str, Json], says: str
+) -> None:
+    async def scene(building: Served) -> None:
+        answer = await building.ask(request_sent)
+        assert answer["ok"] is False
+        assert says in str(answer["error"])
+
+    served(tmp_path / "s", scene, SCHOOL)
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "verb", "code", "out", "err"),
+    [
+        ("door", "main-door", "force", 0, "main-door: force (open, locked)\n", ""),
+        ("door", "main-door", "open", 1, "main-door: open: it did not move (closed, locked)\n", ""),
+        ("unit", "entrance", "silent", 0, "entrance: silent\n", ""),
+        ("bus", "corridor", "plug", 0, "corridor: plug\n", ""),
+        ("unit", "attic", "silent", 2, "", "not done: no unit 'attic'"),
+    ],
+)
+def test_control_tell_command_says_what_it_did(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    kind: str,
+    name: str,
+    verb: str,
+    code: int,
+    out: str,
+    err: str,
+) -> None:
+    async def scene(building: Served) -> None:
+        done = await asyncio.to_thread(tell, kind, name, verb, control=building.path)
+        assert done == code
+
+    served(tmp_path / "s", scene, SCHOOL)
+    said = capsys.readouterr()
+    assert said.out == out
+    assert said.err.startswith(err)
+
+
+def test_control_tell_command_says_when_nobody_listens(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert tell("door", "main-door", "open", control=tmp_path / "s", ms=500) == 4
     assert "python -m simulators run" in capsys.readouterr().err

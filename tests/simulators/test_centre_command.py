@@ -14,19 +14,23 @@ from pathlib import Path
 
 import pytest
 
-from gateway.core.model import AlarmState, Message, UplinkSpec
+from gateway.core.jws import TokenType, open_token
+from gateway.core.model import AlarmState, Json, Message
+from gateway.core.premises import UplinkSpec
 from gateway.keys import load_signing_key
 from simulators.centre.command import add_arguments, run_centre
 from simulators.centre.core.reading import Age, AgeBy
 from simulators.centre.core.words import Finding, FindingKind, Mark
 from simulators.centre.link import Access, dialled
-from simulators.centre.screen import HELP, REFUSED_EVERY_MS, Refusals, Screen, age_text, plain
+from simulators.centre.screen import HELP, REFUSED_EVERY_MS, Refusals, Screen, age_text
+from simulators.centre.telling import plain
 from simulators.network.brokers import HOST, Mosquitto, free_port
 from simulators.site import Site, furnish
 from tests.simulators.desk import NOW_MS, Desk
 from tools.vector_parts import (
     CASHIER,
     GATEWAY,
+    KEYS,
     RECEPTION,
     ROUTE,
     STARTS,
@@ -66,13 +70,15 @@ def press(site: Site, second: int) -> Message:
 
 
 @contextlib.asynccontextmanager
-async def command(site: Site, *more: str) -> AsyncIterator[asyncio.subprocess.Process]:
+async def command(
+    site: Site, *more: str, stdin: int = asyncio.subprocess.DEVNULL
+) -> AsyncIterator[asyncio.subprocess.Process]:
     """The command as a process, which is asked to stop at the end and must end well."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "simulators", "centre", "--config", str(site.config)),
         *("--route", ROUTE, "--key", str(site.private_key_file(ROUTE)), *more),
         cwd=ROOT,
-        stdin=asyncio.subprocess.DEVNULL,
+        stdin=stdin,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
@@ -177,6 +183,42 @@ def test_command_with_a_bad_configuration_prints_its_mistakes(
     assert "premises.yaml" in capsys.readouterr().err
 
 
+def test_command_sends_what_was_typed_once_it_has_heard_the_gateway(
+    site: Site, tmp_path: Path
+) -> None:
+    """What lacks something is told at once; the end of the input ends nothing."""
+    public = tmp_path / "gateway.jwk"
+    public.write_text(json.dumps(KEYS["gateway"].public.as_jwk()), encoding="utf-8")
+
+    async def story() -> None:
+        async with command(
+            site, "--gateway-key", str(public), stdin=asyncio.subprocess.PIPE
+        ) as process:
+            await line_with(process.stdout, "up")
+            assert process.stdin is not None
+            process.stdin.write(b"acknowledge reception\nlockdown.end\nlockdown.end now\n")
+            assert "no open alarm reception" in await line_with(process.stdout, "no open")
+            assert "takes no name" in await line_with(process.stdout, "takes")
+            spec = UplinkSpec(id="campus", host=HOST, port=port_of(site), ca=str(site.pki.ca))
+            async with dialled(spec, Access(site.pki.client(GATEWAY))) as client:
+                topic = f"qorgan/v1/{GATEWAY}/{ROUTE}"
+                await client.subscribe(f"{topic}/commands", qos=1)
+                await client.publish(f"{topic}/heartbeat", heartbeat(1), qos=0)
+                message = await asyncio.wait_for(anext(aiter(client.messages)), 10)
+                assert isinstance(message.payload, bytes)
+                keys = {key.kid: key for key in [site.private_key(ROUTE).public]}
+                _, payload = open_token(message.payload, typ=TokenType.COMMAND, keys=keys)
+                assert (payload["verb"], payload["target"]) == ("lockdown.end", {})
+                assert not message.retain
+            assert "lockdown.end" in await line_with(process.stdout, "asked")
+            process.stdin.close()
+            await publish(site, port_of(site), raised(Gateway(epoch=6, start=STARTS[6]), 1))
+            await line_with(process.stdout, "*** ALARM #1 PANIC")
+
+    with broker(site, tmp_path / "broker"):
+        asyncio.run(story())
+
+
 # --- the screen -------------------------------------------------------------------------------
 
 
@@ -241,7 +283,28 @@ def test_screen_obeys_the_keyboard() -> None:
     assert said == [(event_id(1), AlarmState.ACKNOWLEDGED), (event_id(1), AlarmState.DISPATCHED)]
     assert "#1 acknowledged" in paper.text
     assert "no open alarm #9" in paper.text
-    assert paper.text.count(HELP) == 4
+    assert paper.text.count(HELP) == 1
+    assert paper.text.count("not understood") == 3
+    assert "not understood: rm -rf; ? lists" in paper.text
+
+
+def test_screen_tells_answers_modes_and_doors_in_words() -> None:
+    desk, paper, box = Desk(), Paper(), Gateway(epoch=6, start=STARTS[6])
+    refused: dict[str, Json] = {"verb": "door.lock", "why": "it expired", "accepts": "another"}
+    begun: dict[str, Json] = {"mode": "drill", "subject": "fire", "for_ms": 60_000, "by": "a/b"}
+    messages: list[tuple[str, dict[str, Json]]] = [
+        ("state.command.refused", refused),
+        ("state.mode.begun", begun),
+        ("access.opened", {"by": "exit"}),
+    ]
+    for second, (kind, data) in enumerate(messages):
+        paper.verdict(desk.take(box.seal(kind, "main-door", second=second, data=data).token))
+    lines = [line.partition("  ")[2] for line in paper.text.splitlines()]
+    assert lines == [
+        "REFUSED: door.lock: it expired; would be accepted: another",
+        "MODE BEGUN: drill fire  for 1 min  by a/b",
+        "access.opened  main-door  by exit",
+    ]
 
 
 def test_screen_shows_findings_loudly_unless_they_are_good() -> None:

@@ -23,7 +23,7 @@ def test_bench_rests_with_every_contact_normal() -> None:
         building = Building()
         building.start()
         assert [reading.level for reading in building.readings] == [N, N, N, N]
-        building.driver.stop()
+        await building.driver.stop()
 
     asyncio.run(run())
 
@@ -39,7 +39,7 @@ def test_bench_press_arrives_at_the_driver_at_the_waveforms_own_moments() -> Non
         assert [(r.input, r.at_us - start_us) for r in building.readings[4:]] == [
             (names[edge.contact], edge.at_us) for edge in played
         ]
-        building.driver.stop()
+        await building.driver.stop()
 
     asyncio.run(run())
 
@@ -53,7 +53,7 @@ def test_bench_presses_two_points_at_once() -> None:
         assert building.clock.us - start_us < 400_000
         for address in ("gpio:17", "gpio:23"):
             assert building.levels(address) == [N, A, N]
-        building.driver.stop()
+        await building.driver.stop()
 
     asyncio.run(run())
 
@@ -66,7 +66,7 @@ def test_bench_second_press_of_one_point_waits_for_the_first() -> None:
         await building.play(bench.press("gym", ms=300), bench.press("gym", ms=300))
         assert building.levels("gpio:23") == [N, A, N, A, N]
         assert building.clock.us - start_us == 600_000
-        building.driver.stop()
+        await building.driver.stop()
 
     asyncio.run(run())
 
@@ -85,7 +85,7 @@ def test_bench_damage_lasts_through_later_presses_until_repaired() -> None:
         await building.play(bench.press("reception"))
         assert building.levels("gpio:27") == [N, A, N, A, N]
         assert bench.damage("reception") == ()
-        building.driver.stop()
+        await building.driver.stop()
 
     asyncio.run(run())
 
@@ -97,7 +97,7 @@ def test_bench_new_damage_to_a_wire_replaces_the_old() -> None:
         await building.play(building.bench.press("gym", Shape.SHORT_NO))
         await building.play(building.bench.press("gym", Shape.CUT_NO))
         assert building.levels("gpio:23") == [N, A, N]
-        building.driver.stop()
+        await building.driver.stop()
 
     asyncio.run(run())
 
@@ -111,7 +111,7 @@ def test_bench_press_of_a_damaged_pair_comes_after_the_damage() -> None:
         assert building.levels("gpio:27") == [N]
         assert building.levels("gpio:17") == [N, A, N]
         assert building.readings[4].at_us - start_us >= DAMAGE_TO_PRESS_US
-        building.driver.stop()
+        await building.driver.stop()
 
     asyncio.run(run())
 
@@ -129,7 +129,7 @@ def test_bench_stuck_button_stays_in_until_repaired_and_takes_no_press() -> None
         bench.repair("gym")
         await building.play(bench.press("gym"))
         assert building.levels("gpio:23") == [N, A, N, A, N]
-        building.driver.stop()
+        await building.driver.stop()
 
     asyncio.run(run())
 
@@ -145,7 +145,7 @@ def test_bench_press_that_is_called_off_lets_go_of_the_button() -> None:
         with pytest.raises(asyncio.CancelledError):
             await task
         assert not building.pins.at("gpio:23").wire_closed
-        building.driver.stop()
+        await building.driver.stop()
 
     asyncio.run(run())
 
@@ -185,7 +185,7 @@ def test_bench_shows_the_lamp_the_driver_lights() -> None:
         building.start()
         building.driver.light("gpio:22", on=True)
         assert building.bench.lamp("gpio:22")
-        building.driver.stop()
+        await building.driver.stop()
         assert not building.bench.lamp("gpio:22")
         with pytest.raises(ValueError, match="no lamp at gpio:4; there are gpio:22"):
             building.bench.lamp("gpio:4")

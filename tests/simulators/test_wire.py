@@ -7,7 +7,7 @@ import random
 
 import pytest
 
-from gateway.core.model import UplinkSpec
+from gateway.core.premises import UplinkSpec
 from gateway.uplink.uplink import Ack, Connection, UplinkError
 from simulators.network.wire import WireBroker, WireNetwork
 from simulators.network.wire_link import matches

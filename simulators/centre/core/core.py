@@ -15,6 +15,8 @@ out. `at_ms` is always the receiver's UTC in milliseconds by a clock that never 
 6. At `deadline()` call `wake(at_ms)` and show its findings: a gateway lost, numbers missing.
 7. A person answers: `answer`, commit the Answer, `answered(answer)`, publish. It is repeated with
    every heartbeat that still lists the alarm as open, until the gateway has heard it.
+8. A person asks for something: `orders` makes a command; publish it on every uplink (QoS 1, not
+   retained). Its answers come as messages `state.command.…`.
 
 Bounded: per gateway the spans of numbers held, KEPT_DIGESTS hashes and KEPT_EVENTS ids a stream,
 and the alarms that are open; a copy older than the hashes is still known by its number.
@@ -29,6 +31,7 @@ from dataclasses import replace
 from gateway.core.jws import SigningKey, TokenRefused, TokenType, VerifyKey, digest, seal
 from gateway.core.message import TYPE_PREFIX, receipt_payload, rfc3339
 from gateway.core.model import AlarmState, AlarmWord, Receipt, Stream, StreamKey
+from simulators.centre.core.orders import Orders
 from simulators.centre.core.reading import OpenedMessage, open_heartbeat, open_message
 from simulators.centre.core.site import Site
 from simulators.centre.core.words import (
@@ -69,6 +72,7 @@ class CentreCore:
         intervals_ms: heartbeat interval by uplink name, 5,000 where it is not named.
         """
         self.route = route
+        self.orders = Orders(route, signer)
         self._signer = signer
         self._sites = {
             gateway: Site(gateway, {key.kid: key for key in keys}, intervals_ms or {})
@@ -91,6 +95,8 @@ class CentreCore:
         except TokenRefused as exc:
             return Verdict(Outcome.REFUSED, gateway, uplink, at_ms, why=str(exc))
         site.uplinks[uplink] = None
+        if message.type == "state.command.refused":
+            self.orders.refused(message.data)
         return _judge(site, message, token, uplink=uplink, at_ms=at_ms)
 
     def _site(self, gateway: str, route: str) -> Site:
@@ -272,6 +278,8 @@ class CentreCore:
         if why:
             return Beat(gateway, uplink, why=why, heartbeat=beat)
         site.uplinks[uplink] = None
+        if site.life.last is beat:
+            self.orders.heard(gateway, beat, at_ms)
         if site.forked(beat.ledger, beat.epoch, beat.start):
             text = f"epoch {beat.epoch} was started twice: is there a copied card?"
             findings.append(Finding(FindingKind.FORK, gateway, text))

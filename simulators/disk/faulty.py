@@ -1,25 +1,21 @@
 """A disk that misbehaves on command: an apsw VFS that fails, delays, stalls, tears or forgets.
 
 Every I/O call SQLite makes is counted, so a test can walk through all of them. Nothing here is
-random by itself; who wants dice brings a seeded one.
+random.
 """
 
 from __future__ import annotations
 
 import itertools
-import random
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
 import apsw
-
-SECTOR_BYTES = 512
-"""What a disk writes whole or not at all; a power cut tears writes only between sectors."""
 
 _serial = itertools.count(1)
 
@@ -31,6 +27,13 @@ class Fault(StrEnum):
     FULL = "full"
     READ_ONLY = "read-only"
     CANNOT_OPEN = "cannot-open"
+
+
+class Lie(StrEnum):
+    """What a disk does that says all is well: nothing at all, or the first half of a write."""
+
+    FORGET = "forget"
+    TEAR = "tear"
 
 
 _ERRORS: dict[Fault, type[apsw.Error]] = {
@@ -52,7 +55,7 @@ class Call:
 
 @dataclass(slots=True)
 class _Plan:
-    fault: Fault
+    what: Fault | Lie
     first: int
     last: float
     operations: frozenset[str] | None
@@ -62,7 +65,8 @@ class FaultyDisk(apsw.VFS):
     """A VFS over the real file system; open a database with `vfs=disk.name`.
 
     It may be told anything at any time, from any thread. `sync_delay_s` and `delays_s` slow calls
-    down without failing them. A write that fails has written its first half (a torn write).
+    down without failing them. A write that fails has written its first half (a torn write; with
+    FULL a short one). `struck` is called when a planned call comes, before it misbehaves.
     """
 
     def __init__(self, *, record: bool = False) -> None:
@@ -76,6 +80,7 @@ class FaultyDisk(apsw.VFS):
         self._flowing = threading.Event()
         self._flowing.set()
         self._plan: _Plan | None = None
+        self.struck: Callable[[], None] = lambda: None
         super().__init__(self.name, "", exclude={"xCurrentTime", "xCurrentTimeInt64"})
 
     # --- what a test says ---------------------------------------------------------------------
@@ -95,6 +100,11 @@ class FaultyDisk(apsw.VFS):
         first = self.count + at
         last = float("inf") if times is None else first + times - 1
         self._plan = _Plan(fault, first, last, operations)
+
+    def lie(self, lie: Lie, *, at: int = 1) -> None:
+        """Only say that the `at`-th call from now on was done. Reads and opens are done."""
+        first = self.count + at
+        self._plan = _Plan(lie, first, first, None)
 
     def heal(self) -> None:
         """Work again."""
@@ -123,8 +133,8 @@ class FaultyDisk(apsw.VFS):
 
     # --- what SQLite asks ---------------------------------------------------------------------
 
-    def passing(self, operation: str, file: str) -> None:
-        """Count a call, delay it and raise what was planned for it."""
+    def passing(self, operation: str, file: str) -> Lie | None:
+        """Count a call, delay it and raise what was planned for it, or say how it is a lie."""
         self.count += 1
         number = self.count
         if self.calls is not None:
@@ -140,26 +150,24 @@ class FaultyDisk(apsw.VFS):
             time.sleep(delay_s)
         plan = self._plan
         if plan is None or not plan.first <= number <= plan.last:
-            return
-        if plan.operations is None or operation in plan.operations:
-            raise _ERRORS[plan.fault](f"planned {plan.fault} of {operation}, call {number}")
+            return None
+        if plan.operations is not None and operation not in plan.operations:
+            return None
+        self.struck()
+        if isinstance(plan.what, Lie):
+            return plan.what
+        raise _ERRORS[plan.what](f"planned {plan.what} of {operation}, call {number}")
 
     def xOpen(self, name: str | apsw.URIFilename | None, flags: list[int]) -> apsw.VFSFile:  # noqa: N802 -- SQLite's name
         """Open through the plan."""
         path = name.filename() if isinstance(name, apsw.URIFilename) else name or ""
         self.passing("open", path)
-        return self.file(path, name, flags)
-
-    def file(
-        self, path: str, name: str | apsw.URIFilename | None, flags: list[int]
-    ) -> apsw.VFSFile:
-        """The file object of an open; a subclass may bring its own."""
         return FaultyFile(self, path, name, flags)
 
     def xDelete(self, filename: str, syncdir: bool) -> None:  # noqa: FBT001, N802 -- SQLite's signature
         """Delete through the plan."""
-        self.passing("delete", filename)
-        super().xDelete(filename, syncdir)
+        if self.passing("delete", filename) is not Lie.FORGET:
+            super().xDelete(filename, syncdir)
 
     def excepthook(self, *_: object) -> bool:
         """The exception also reaches whoever ran the statement: no second report."""
@@ -186,108 +194,28 @@ class FaultyFile(apsw.VFSFile):
         return super().xRead(amount, offset)
 
     def xWrite(self, data: bytes | memoryview, offset: int) -> None:  # noqa: N802 -- SQLite's name
-        """Write through the plan; half of the bytes go in when it fails."""
+        """Write through the plan; half of the bytes go in when it fails or is torn."""
+        half = bytes(data)[: len(data) // 2]
         try:
-            self.disk.passing("write", self.path)
+            lie = self.disk.passing("write", self.path)
         except apsw.Error:
-            super().xWrite(bytes(data)[: len(data) // 2], offset)
+            super().xWrite(half, offset)
             raise
-        super().xWrite(data, offset)
+        if lie is None:
+            super().xWrite(data, offset)
+        elif lie is Lie.TEAR:
+            super().xWrite(half, offset)
 
     def xTruncate(self, newsize: int) -> None:  # noqa: N802 -- SQLite's name
         """Truncate through the plan."""
-        self.disk.passing("truncate", self.path)
-        super().xTruncate(newsize)
+        if self.disk.passing("truncate", self.path) is not Lie.FORGET:
+            super().xTruncate(newsize)
 
     def xSync(self, flags: int) -> None:  # noqa: N802 -- SQLite's name
         """Sync through the plan."""
-        self.disk.passing("sync", self.path)
-        super().xSync(flags)
+        if self.disk.passing("sync", self.path) is not Lie.FORGET:
+            super().xSync(flags)
 
     def excepthook(self, *_: object) -> bool:
         """As FaultyDisk.excepthook."""
         return True
-
-
-class ForgetfulDisk(FaultyDisk):
-    """A disk whose power can be cut: what was not synced is then there, gone, or there in part.
-
-    `cut_power` makes every later call fail; `leave` writes to a folder what a machine would find
-    there at its next start.
-    """
-
-    def __init__(self) -> None:
-        self._synced: dict[str, bytearray] = {}
-        self._unsynced: dict[str, list[tuple[int, bytes | None]]] = {}
-        super().__init__()
-
-    def cut_power(self, *, at: int = 1) -> None:
-        """From the `at`-th call on nothing reaches the disk any more."""
-        self.fail(Fault.IO_ERROR, at=at, times=None)
-
-    def leave(self, folder: Path, dice: random.Random) -> None:
-        """Write every file as a cut leaves it: each unsynced write kept, lost or torn by dice."""
-        for path, synced in self._synced.items():
-            image = bytearray(synced)
-            for offset, data in self._unsynced[path]:
-                fate = dice.random()
-                if data is None:
-                    if fate < 0.5:
-                        del image[offset:]
-                    continue
-                sectors = -(-len(data) // SECTOR_BYTES)
-                kept = sectors if fate < 0.4 else 0 if fate < 0.8 else dice.randrange(sectors)
-                _put(image, data[: kept * SECTOR_BYTES], offset)
-            (folder / Path(path).name).write_bytes(image)
-
-    def file(
-        self, path: str, name: str | apsw.URIFilename | None, flags: list[int]
-    ) -> apsw.VFSFile:
-        """A file that remembers what was synced."""
-        if path not in self._synced:
-            there = Path(path)
-            self._synced[path] = bytearray(there.read_bytes() if there.exists() else b"")
-            self._unsynced[path] = []
-        return _ForgetfulFile(self, path, name, flags)
-
-    def wrote(self, path: str, offset: int, data: bytes | None) -> None:
-        """Note a write, or with None a truncation, that no sync has covered yet."""
-        self._unsynced[path].append((offset, data))
-
-    def synced(self, path: str) -> None:
-        """All noted writes of a file are safe now."""
-        image = self._synced[path]
-        for offset, data in self._unsynced[path]:
-            if data is None:
-                del image[offset:]
-            else:
-                _put(image, data, offset)
-        self._unsynced[path].clear()
-
-    def xDelete(self, filename: str, syncdir: bool) -> None:  # noqa: FBT001, N802 -- SQLite's signature
-        """A deletion counts at once: SQLite syncs the folder where it matters."""
-        super().xDelete(filename, syncdir)
-        self._synced.pop(filename, None)
-        self._unsynced.pop(filename, None)
-
-
-class _ForgetfulFile(FaultyFile):
-    disk: ForgetfulDisk
-
-    def xWrite(self, data: bytes | memoryview, offset: int) -> None:  # noqa: N802 -- SQLite's name
-        super().xWrite(data, offset)
-        self.disk.wrote(self.path, offset, bytes(data))
-
-    def xTruncate(self, newsize: int) -> None:  # noqa: N802 -- SQLite's name
-        super().xTruncate(newsize)
-        self.disk.wrote(self.path, newsize, None)
-
-    def xSync(self, flags: int) -> None:  # noqa: N802 -- SQLite's name
-        super().xSync(flags)
-        self.disk.synced(self.path)
-
-
-def _put(image: bytearray, data: bytes, offset: int) -> None:
-    if data and len(image) < offset:
-        image.extend(bytes(offset - len(image)))
-    image[offset : offset + len(data)] = data

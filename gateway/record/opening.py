@@ -1,0 +1,131 @@
+"""How a ledger's file is had: opened, laid out, read once; a corrupt one set aside for a new one.
+
+Used by a start, and by a running ledger whose file has failed or was never there.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from gateway.record.carry import Carrying
+from gateway.record.entry import LedgerError, StorageTrouble
+from gateway.record.file import LedgerFile, move_aside
+from gateway.record.inquiry import Inquiry
+from gateway.record.room import Place
+from gateway.record.schema import SCHEMA, UPGRADES
+
+T = TypeVar("T")
+
+_HEX8 = re.compile(r"[0-9a-f]{8}")
+
+
+@dataclass(frozen=True, slots=True)
+class Begin:
+    """What a start brings: its id, the id of a ledger that has to be made, where and when it is."""
+
+    start: str
+    fresh_id: str
+    boot: str
+    utc_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Opened(Generic[T]):
+    """What was taken of a sound file; the path of a corrupt one that was in its place, and why."""
+
+    taken: T
+    aside: str | None = None
+    why: str | None = None
+
+
+def opened(place: Place, begin: Begin, take: Callable[[LedgerFile], T]) -> Opened[T]:
+    """Open the file at a place, made when missing, and `take` it.
+
+    What is corrupt, also in the eyes of `take`, is set aside and a new file taken. Raises
+    LedgerError when no file can be had, LedgerBusy when another process holds it.
+    """
+    try:
+        return Opened(_sound(place, begin, take))
+    except LedgerError as exc:
+        if exc.reason is not StorageTrouble.CORRUPT:
+            raise
+        why = str(exc)
+    try:
+        aside = move_aside(place.path, begin.utc_ms)
+    except OSError as exc:
+        text = f"{why}, and it cannot be moved away: {exc.strerror}"
+        raise LedgerError(StorageTrouble.CORRUPT, text) from exc
+    return Opened(_sound(place, begin, take), aside, why)
+
+
+def _sound(place: Place, begin: Begin, take: Callable[[LedgerFile], T]) -> T:
+    file = LedgerFile.open(place.path, vfs=place.vfs)
+    try:
+        with file.writing("the file could not be laid out"):
+            lay_out(file, begin.fresh_id)
+        taken = take(file)
+        prove(file)
+    except BaseException:
+        file.abandon()
+        raise
+    return taken
+
+
+def lay_out(file: LedgerFile, fresh_id: str) -> str:
+    """See that the tables are there, as this qorgan knows them; the ledger's id. In `writing`."""
+    if file.empty:
+        file.create(SCHEMA)
+        file.insert("INSERT INTO ledger VALUES (?)", (fresh_id,))
+    file.upgrade(UPGRADES)
+    ledger = file.one("SELECT id FROM ledger")
+    if not isinstance(ledger, str) or not _HEX8.fullmatch(ledger):
+        raise LedgerError(StorageTrouble.CORRUPT, "the ledger's id is unreadable")
+    return ledger
+
+
+def prove(file: LedgerFile) -> None:
+    """Read what every start reads: damage must show while the file can still be set aside."""
+    asked = Inquiry(file)
+    for read in (asked.owed, asked.heads, asked.open_alarms, asked.holders, asked.open_faults):
+        read()
+    asked.owed_alarms()
+    asked.last_inventory()
+
+
+def bring(source: LedgerFile, into: LedgerFile) -> int | None:
+    """Bring over what `source` holds, from memory all of it; how much that was owed is lost.
+
+    None when what was found made no sense, and nothing was brought.
+    """
+    carrying = Carrying(source, into)
+    try:
+        with into.writing("what is owed could not be brought over"):
+            carrying.all(settled=not source.durable)
+            prove(into)
+    except LedgerError as exc:
+        if exc.reason not in {StorageTrouble.CORRUPT, StorageTrouble.REFUSED}:
+            raise
+        return None
+    except Exception:  # noqa: BLE001 -- whatever a damaged file holds, it must stop nothing
+        return None
+    return carrying.lost
+
+
+def saved(aside: Place, into: LedgerFile) -> int | None:
+    """As `bring`, from a file that was set aside; None when nothing of it could be read.
+
+    A disk that fails meanwhile is no reason not to start: what is not brought stays in the file.
+    """
+    try:
+        source = LedgerFile.found(aside.path, vfs=aside.vfs)
+    except LedgerError:
+        return None
+    try:
+        return bring(source, into)
+    except LedgerError:
+        return None
+    finally:
+        source.abandon()
