@@ -1,6 +1,6 @@
 # Two commands do it all on a fresh Debian or Raspberry Pi OS: `make demo` and `make test`.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint bench bench-quick vectors lock clean
+.PHONY: help setup demo test lint bench bench-quick campaign-cut campaign-faults vectors lock clean
 py := .venv/bin/python
 
 help: ## what there is to make
@@ -29,6 +29,12 @@ bench: setup ## every benchmark, whole (about twenty minutes)
 bench-quick: setup ## every benchmark, each well under a minute
 	@ends=0; for name in latency waveforms footprint bus; do \
 	  $(py) -m benchmarks.$$name --quick || ends=1; done; exit $$ends
+
+campaign-cut: setup ## power cuts under the real ledger, on a disk in memory (N=10000 SEED=1)
+	@$(py) -m campaigns.cut N=$(N) SEED=$(SEED)
+
+campaign-faults: setup ## calls to disk, broker and bus go wrong, each once (N=0: all; ONLY=disk/full/17)
+	@$(py) -m campaigns.faults N=$(N) SEED=$(SEED) WHAT=$(WHAT) ONLY=$(ONLY)
 
 vectors: setup ## write the published test vectors again (nothing should change)
 	@$(py) -m tools.make_vectors

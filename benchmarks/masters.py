@@ -57,9 +57,9 @@ def least(port: str, baud: int, bits: int, seconds: float) -> Counted:
 
 async def wire(port: str, baud: int, bits: int, seconds: float) -> Counted:
     """The product: SerialPort and Wire, one exchange after the other."""
-    from drivers.modbus.ports import open_port  # noqa: PLC0415 -- each master loads its own
-    from drivers.modbus.request import Read, ReplyKind  # noqa: PLC0415 -- as above
-    from drivers.modbus.wire import Wire  # noqa: PLC0415 -- as above
+    from drivers.modbus.wire.ports import open_port  # noqa: PLC0415 -- each master loads its own
+    from drivers.modbus.wire.request import Read, ReplyKind  # noqa: PLC0415 -- as above
+    from drivers.modbus.wire.wire import Wire  # noqa: PLC0415 -- as above
     from gateway.clock import SystemClock  # noqa: PLC0415 -- as above
     from gateway.core.hardware import Bus, Transport  # noqa: PLC0415 -- as above
     from gateway.core.profile import Table, Timing  # noqa: PLC0415 -- as above

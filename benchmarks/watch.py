@@ -19,7 +19,7 @@ from functools import partial
 from drivers.base import Contact, Ear, Wire
 from drivers.base import Output as DrivenOutput
 from drivers.modbus.driver import ModbusDriver
-from drivers.modbus.ports import open_port
+from drivers.modbus.wire.ports import open_port
 from gateway.clock import Clock, SystemClock, Timer
 from gateway.core.hardware import Bus, Device, Transport
 from gateway.core.model import Condition, Level, Reading

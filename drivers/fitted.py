@@ -17,7 +17,7 @@ from gateway.core.model import Json
 from gateway.core.premises import Premises
 
 if TYPE_CHECKING:
-    from drivers.modbus.port import Opener
+    from drivers.modbus.wire.port import Opener
     from gateway.clock import Clock
 
 
@@ -36,7 +36,7 @@ def fitted(
     if not premises.buses:
         return pins
     from drivers.modbus.driver import ModbusDriver  # noqa: PLC0415 -- only where there is a bus
-    from drivers.modbus.ports import open_port  # noqa: PLC0415 -- as above
+    from drivers.modbus.wire.ports import open_port  # noqa: PLC0415 -- as above
     from drivers.together import Together  # noqa: PLC0415 -- as above
 
     units = ModbusDriver(

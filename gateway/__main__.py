@@ -132,7 +132,7 @@ def main(argv: Sequence[str] | None = None) -> int:  # noqa: PLR0911 -- one for 
         case "command":
             return _command(options)
         case "scan":
-            from gateway.scan import run_scan  # noqa: PLC0415 -- profiles and ports load only here
+            from gateway.scan.command import run_scan  # noqa: PLC0415 -- profiles and ports load only here
 
             return run_scan(options)
         case _:
@@ -141,7 +141,7 @@ def main(argv: Sequence[str] | None = None) -> int:  # noqa: PLR0911 -- one for 
 
 def _schema(*, profile: bool) -> int:
     from gateway.config.load import run_schema  # noqa: PLC0415 -- YAML and pydantic load only here
-    from gateway.config.profiles import profile_schema  # noqa: PLC0415 -- as above
+    from gateway.config.profile.profiles import profile_schema  # noqa: PLC0415 -- as above
 
     if not profile:
         return run_schema()

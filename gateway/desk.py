@@ -18,7 +18,7 @@ from gateway.hands import Hands
 from gateway.obey import Obey
 from gateway.points import Points
 from gateway.record.entry import Identity
-from gateway.scanning import Scanning
+from gateway.scan.handler import Scanning
 from gateway.seams import Seams
 
 CONCLUDE_WITHIN_S = 20.0

@@ -15,7 +15,7 @@ from gateway.core.action import Action, Result
 from gateway.core.alarms import Alarm
 from gateway.core.model import Fact, Reading
 from gateway.core.premises import PointKind, Premises
-from gateway.core.reactions import Reactions
+from gateway.core.reactions.reactions import Reactions
 from gateway.points import Keep, Points
 
 _KEPT = "reactions"

@@ -20,7 +20,7 @@ from gateway.core.model import US_PER_MS, Event, Fact, Json
 from gateway.core.modes import KEPT as MODES
 from gateway.core.modes import Modes
 from gateway.core.premises import Premises
-from gateway.core.reactions import Refused
+from gateway.core.reactions.reactions import Refused
 from gateway.core.verbs import Verb
 from gateway.hands import Hands
 from gateway.heed import Heed

@@ -13,7 +13,7 @@ from typing import Any
 from gateway.clock import Clock, Timer
 from gateway.core.alarms import Register
 from gateway.core.counter import Remember
-from gateway.core.door import DoorMonitor
+from gateway.core.doors.door import DoorMonitor
 from gateway.core.kinds import class_of
 from gateway.core.model import US_PER_MS, Count, Fact, Level, Reading
 from gateway.core.modes import KEPT, Modes

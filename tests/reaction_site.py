@@ -12,7 +12,7 @@ from gateway.core.action import Action, Outcome, Result
 from gateway.core.hardware import Deed, Door, Egress, FireOpens, LockType, ReactionRule
 from gateway.core.model import Fact, Json, Stamp
 from gateway.core.premises import Input, LedgerSpec, Point, PointKind, Premises
-from gateway.core.reactions import Deeds, Reactions, Refused
+from gateway.core.reactions.reactions import Deeds, Reactions, Refused
 
 S = 1_000_000
 MINUTE = 60 * S

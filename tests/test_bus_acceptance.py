@@ -30,7 +30,7 @@ from umodbus.server.serial.rtu import RTUServer
 
 from drivers.base import Contact, Ear, Output, Wire
 from drivers.modbus.driver import ModbusDriver
-from drivers.modbus.ports import open_port
+from drivers.modbus.wire.ports import open_port
 from gateway.clock import SystemClock
 from gateway.control import ask as ask_daemon
 from gateway.core.action import Action, Outcome, Result

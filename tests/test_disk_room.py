@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -163,6 +164,7 @@ def test_room_settled_entries_make_way_when_not_a_byte_is_left(tmp_path: Path) -
         grown.enter(200, alarms=True)
         assert grown.ledger.owed() == {grown.alarms: [(1, 200)]}
         assert grown.held(grown.log)[-1] == 1_000
+        filler.go()
         grown.ledger.close()
         again = ledger_at(grown.path, start="0000000b")
         assert again.durable
@@ -178,7 +180,8 @@ def test_room_full_disk_that_holds_only_debts_says_so(tmp_path: Path) -> None:
         assert caught.value.reason is StorageTrouble.FULL
         owed = owed_messages(grown.ledger)
         assert [message.sequence for message in owed] == list(range(1, len(owed) + 1))
-        grown.ledger.close()
+        with suppress(LedgerError):  # there is no room for what is in the WAL
+            grown.ledger.close()
 
 
 def _now() -> Stamp:

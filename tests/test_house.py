@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-PACKAGES = ("gateway", "drivers", "simulators", "benchmarks", "tests", "tools")
+PACKAGES = ("gateway", "drivers", "simulators", "benchmarks", "campaigns", "tests", "tools")
 PRODUCT = ("gateway", "drivers")
 
 FILES = {
@@ -33,13 +33,13 @@ LIBRARIES = {
     "pydantic_core": ("gateway/config/fields.py",),
     "pydantic": (
         *("gateway/config/fields.py", "gateway/config/iron.py", "gateway/config/load.py"),
-        *("gateway/config/models.py", "gateway/config/profile_models.py"),
-        "gateway/config/profiles.py",
+        *("gateway/config/models.py", "gateway/config/profile/models.py"),
+        "gateway/config/profile/profiles.py",
     ),
     "pydantic_settings": ("gateway/config/load.py",),
-    "pymodbus": ("drivers/modbus/frame.py",),
-    "ruamel": ("gateway/config/load.py", "gateway/config/profiles.py"),
-    "serial": ("drivers/modbus/serial.py",),
+    "pymodbus": ("drivers/modbus/wire/frame.py",),
+    "ruamel": ("gateway/config/load.py", "gateway/config/profile/profiles.py"),
+    "serial": ("drivers/modbus/wire/serial.py",),
     "structlog": ("gateway/log.py",),
     "tenacity": ("gateway/uplink/uplink.py",),
 }
@@ -61,6 +61,12 @@ ARROWS = {
     ),
     "drivers/gpio.py": ("drivers.base", "drivers.pins"),
     "drivers/modbus/*": ("drivers.base", "drivers.modbus", "gateway.clock"),
+    "drivers/modbus/plan/*": ("drivers.modbus.plan", "drivers.modbus.wire"),
+    "drivers/modbus/search/*": ("drivers.modbus", "gateway.clock"),
+    "drivers/modbus/unit/*": (
+        *("drivers.base", "drivers.modbus.plan", "drivers.modbus.unit", "drivers.modbus.wire"),
+    ),
+    "drivers/modbus/wire/*": ("drivers.modbus.wire", "gateway.clock"),
     "drivers/pins.py": ("drivers.base",),
     "drivers/together.py": ("drivers.base",),
     "gateway/__main__.py": (
@@ -68,6 +74,7 @@ ARROWS = {
     ),
     "gateway/clock.py": (),
     "gateway/config/*": ("gateway.config",),
+    "gateway/config/profile/*": ("gateway.config",),
     "gateway/control.py": (),
     "gateway/daemon.py": (
         *("drivers.base", "gateway.clock", "gateway.delivery", "gateway.desk", "gateway.hands"),
@@ -82,7 +89,7 @@ ARROWS = {
     ),
     "gateway/desk.py": (
         *("gateway.control", "gateway.delivery", "gateway.hands", "gateway.obey"),
-        *("gateway.points", "gateway.record", "gateway.scanning", "gateway.seams"),
+        *("gateway.points", "gateway.record", "gateway.scan", "gateway.seams"),
     ),
     "gateway/hands.py": ("drivers.base", "gateway.clock", "gateway.points"),
     "gateway/health.py": (),
@@ -96,16 +103,13 @@ ARROWS = {
         "gateway.seams",
     ),
     "gateway/points.py": ("gateway.clock", "gateway.restart"),
-    "gateway/progress.py": ("drivers.modbus",),
     "gateway/record/*": ("gateway.record",),
     "gateway/recorder.py": ("gateway.clock", "gateway.record"),
     "gateway/restart.py": ("drivers.base", "gateway.record"),
-    "gateway/scan.py": (
-        *("drivers.modbus", "gateway.clock", "gateway.config", "gateway.control"),
-        *("gateway.progress", "gateway.scanned"),
+    "gateway/scan/*": (
+        *("drivers.base", "drivers.modbus", "gateway.clock", "gateway.config", "gateway.control"),
+        *("gateway.scan", "gateway.seams"),
     ),
-    "gateway/scanned.py": ("drivers.modbus",),
-    "gateway/scanning.py": ("drivers.base", "gateway.seams"),
     "gateway/seams.py": ("drivers.base", "gateway.clock", "gateway.record", "gateway.uplink.link"),
     "gateway/start.py": (
         *("drivers.base", "drivers.fitted", "drivers.gpio", "gateway.clock"),
@@ -197,7 +201,12 @@ def test_time_and_dice_come_through_the_seams(name: str) -> None:
 
     dial.py's thread and a person's command line live outside of what is replayed.
     """
-    asking = ("gateway/clock.py", "gateway/local.py", "gateway/scan.py", "gateway/uplink/dial.py")
+    asking = (
+        "gateway/clock.py",
+        "gateway/local.py",
+        "gateway/scan/command.py",
+        "gateway/uplink/dial.py",
+    )
     for node in ast.walk(FILES[name]):
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
             if node.value.id == "time" and node.attr != "sleep":

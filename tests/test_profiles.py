@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gateway.config.files import Folders, Wrong
-from gateway.config.profiles import (
+from gateway.config.profile.profiles import (
     doubts,
     has_counter,
     load_profile,

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from gateway.config.files import Folders
-from gateway.config.profiles import has_counter, load_profile, safe_states, shipped
+from gateway.config.profile.profiles import has_counter, load_profile, safe_states, shipped
 from gateway.core.hardware import Parity, Transport
 from gateway.core.plain import from_plain, to_plain
 from gateway.core.profile import (

@@ -21,10 +21,10 @@ import pytest
 
 from drivers.base import Contact, Ear, Wire
 from drivers.modbus.driver import ModbusDriver
-from drivers.modbus.ports import open_port
-from drivers.modbus.request import Read
-from drivers.modbus.serial import by_id
-from drivers.modbus.sweep import Answer, Doubt, DoubtKind, FoundUnit, Progress, Speed, told
+from drivers.modbus.search.sweep import Answer, Doubt, DoubtKind, FoundUnit, Progress, Speed, told
+from drivers.modbus.wire.ports import open_port
+from drivers.modbus.wire.request import Read
+from drivers.modbus.wire.serial import by_id
 from gateway.clock import SystemClock
 from gateway.config.load import check
 from gateway.control import Control
@@ -32,9 +32,9 @@ from gateway.core.hardware import Bus, Device, Door, Transport
 from gateway.core.model import Json
 from gateway.core.premises import Input, Point, PointKind, Premises
 from gateway.core.profile import Table
-from gateway.progress import Show
-from gateway.scanned import Scanned, bus_name
-from gateway.scanning import Scanning
+from gateway.scan.handler import Scanning
+from gateway.scan.outcome import Scanned, bus_name
+from gateway.scan.progress import Show
 from simulators.bus.line import Line
 from simulators.bus.pty import PtyLine
 from simulators.bus.shipped import profile

@@ -16,14 +16,14 @@ from random import Random
 from typing import TYPE_CHECKING
 
 from drivers.modbus.bell import Bell
-from drivers.modbus.guard import Guard
-from drivers.modbus.lent import Lent, Wish
-from drivers.modbus.outputs import Actuator, Gate
-from drivers.modbus.plan import Plan
-from drivers.modbus.port import Opener, PortError
-from drivers.modbus.request import Reply, ReplyKind, Request
-from drivers.modbus.station import Station, Voice
-from drivers.modbus.wire import Wire
+from drivers.modbus.plan.plan import Plan
+from drivers.modbus.unit.outputs import Actuator, Gate
+from drivers.modbus.unit.station import Station, Voice
+from drivers.modbus.wire.guard import Guard
+from drivers.modbus.wire.lent import Lent, Wish
+from drivers.modbus.wire.port import Opener, PortError
+from drivers.modbus.wire.request import Reply, ReplyKind, Request
+from drivers.modbus.wire.wire import Wire
 from gateway.core.action import Action, Urgency
 from gateway.core.hardware import Bus
 from gateway.core.model import Condition

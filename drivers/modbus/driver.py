@@ -15,15 +15,15 @@ from typing import TYPE_CHECKING, TypeVar
 
 from drivers.base import DriverError, Ear, Output, Wire
 from drivers.modbus.bus import BusOwner
-from drivers.modbus.health import Numbers, UnitHealth
-from drivers.modbus.lent import Lent
-from drivers.modbus.line import line_of
-from drivers.modbus.plan import Plan
-from drivers.modbus.port import Opener
-from drivers.modbus.scan import scan_lent
-from drivers.modbus.station import Station, Voice
-from drivers.modbus.sweep import Sweep, told
-from drivers.modbus.wire import refuse_uvloop
+from drivers.modbus.plan.health import Numbers, UnitHealth
+from drivers.modbus.plan.plan import Plan
+from drivers.modbus.search.scan import scan_lent
+from drivers.modbus.search.sweep import Sweep, told
+from drivers.modbus.unit.station import Station, Voice
+from drivers.modbus.wire.lent import Lent
+from drivers.modbus.wire.line import line_of
+from drivers.modbus.wire.port import Opener
+from drivers.modbus.wire.wire import refuse_uvloop
 from gateway.core.action import Action, Outcome, Result, Urgency
 from gateway.core.hardware import Bus, Device, device_of
 from gateway.core.model import Json, Reading

@@ -18,7 +18,7 @@ from gateway.config.fields import ContactSection, InputSection
 from gateway.config.iron import DeviceSection, PointSection, ReactionSection
 from gateway.config.models import File, RouteSection, UplinkSection
 from gateway.config.points import SILENT_KINDS
-from gateway.config.profiles import narrowed
+from gateway.config.profile.profiles import narrowed
 from gateway.config.rules import all_doors
 from gateway.core.hardware import (
     Bus,

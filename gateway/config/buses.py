@@ -19,7 +19,7 @@ from gateway.config.document import (
 )
 from gateway.config.files import Folders, Wrong
 from gateway.config.findings import Findings
-from gateway.config.profiles import doubts, load_profile
+from gateway.config.profile.profiles import doubts, load_profile
 from gateway.config.rounds import reads, round_ms
 from gateway.config.wiring import Fleet
 from gateway.core.hardware import Bus, Parity, Transport

@@ -10,7 +10,7 @@ from typing import Any
 
 from gateway.config.document import Loc, duration_ms, mapping, milliseconds, suggest
 from gateway.config.findings import Findings
-from gateway.config.profiles import safe_states
+from gateway.config.profile.profiles import safe_states
 from gateway.config.wiring import Fleet
 from gateway.core.hardware import (
     FIRE_HARDWIRED,

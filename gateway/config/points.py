@@ -9,7 +9,7 @@ from typing import Any
 
 from gateway.config.document import Loc, mapping
 from gateway.config.findings import Findings
-from gateway.config.profiles import has_counter
+from gateway.config.profile.profiles import has_counter
 from gateway.config.wiring import CONTACTS, DOOR_KEYS, Fleet
 from gateway.core.hardware import channel_of, device_of
 from gateway.core.kinds import ALARMS

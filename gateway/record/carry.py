@@ -35,11 +35,14 @@ _READING = "what the other file holds could not be read"
 class Carrying:
     """One bringing over. `lost` counts messages that were owed and could not be read.
 
+    blind: not even what was owed could be read whole, so that nobody knows how much is lost.
     What is owed in a row further on than ONE_BY_ONE_MAX is brought when its pages are sound.
     """
 
     def __init__(self, source: LedgerFile, into: LedgerFile) -> None:
         self.lost = 0
+        self.unread = 0
+        self.blind = False
         self._source = source
         self._into = into
         self._starts: dict[int, int] = {}
@@ -65,6 +68,7 @@ class Carrying:
                 key = (route, stream, self._starts[begun])
                 self._streams[number] = self._found(known, key, add, key)
         owed = list(self._rows("SELECT first, last FROM owed ORDER BY first"))
+        self.blind = self.unread > 0
         for number in self._wanted(owed, settled=settled):
             self._event(number)
         self._brought = sorted(self._keys)
@@ -156,7 +160,7 @@ class Carrying:
             with self._source.reading(_READING):
                 yield from self._source.rows(query, bindings)
         except LedgerError:
-            return
+            self.unread += 1
 
     def _found(self, known: str, key: Bindings, add: str, columns: Bindings) -> int:
         """The number of a row of `into`, made when it is not there."""

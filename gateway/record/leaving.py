@@ -25,7 +25,7 @@ STEP = 128
 STEP_AT_ONCE = 1_000
 """Entries that leave when there is not a byte left."""
 
-STEP_BYTES = 1 << 20
+STEP_BYTES = 128 << 10
 """What the file shrinks by in one transaction."""
 
 _REMOVING = "old entries could not be removed"
@@ -66,7 +66,10 @@ class Leaving:
     def __init__(
         self, file: LedgerFile, place: Place | None, dropped: DroppedLog, *, began: int
     ) -> None:
-        """began: the number of this start's row. forgot: the last step dropped rows of streams."""
+        """began: the number of this start's row.
+
+        forgot: the last step dropped rows of streams. stuck: nothing is left that may leave.
+        """
         self._file = file
         self._asked = Inquiry(file)
         self._dropped = dropped
@@ -75,7 +78,7 @@ class Leaving:
         self._stamped, self._old, self._large = (Pruning(file, owed) for _ in range(3))
         self._age = Age(file)
         self._old_to = 0
-        self.forgot = False
+        self.forgot = self.stuck = self._log_too = False
         self._room = Room(file, place) if place is not None and file.durable else None
 
     def step(self, *, idle: bool) -> bool:
@@ -106,20 +109,27 @@ class Leaving:
                 self._old.forget_empty_starts(now=self._began)
                 self.forgot = True
         if self._old.at_end:
+            self._old.rewind()
             self._old_to = 0
 
     def _make_room(self, room: Room) -> None:
         given_up: Sequence[int] = ()
-        with self._file.writing(_REMOVING):
-            if room.to_leave():
-                gone, given_up = self._oldest(STEP)
-                if not gone and self._large.fruitless:
+        self._file.restart_wal()  # it must not grow on a disk that may be full
+        try:
+            with self._file.writing(_REMOVING):
+                if room.to_leave() and not self.stuck:
+                    _, given_up = self._oldest(STEP)
+                elif room.to_shrink():
+                    self._file.shrink(min(room.to_shrink(), STEP_BYTES))
+                else:
                     room.made()
-            elif room.to_shrink():
-                self._file.shrink(min(room.to_shrink(), STEP_BYTES))
-            else:
-                room.made()
+        except LedgerError as exc:
+            if exc.reason is not StorageTrouble.FULL:
+                raise
+            room.made()  # what is to be recorded says whether that is trouble
         self._give_up(given_up)
+        if self.stuck and not room.can_shrink():
+            room.made()
         if not room.making:
             self._file.restart_wal()
 
@@ -128,9 +138,11 @@ class Leaving:
 
         LedgerError FULL when all that is held is owed alarms, or not even that can be written.
         """
-        with self._file.writing(_REMOVING):
-            gone, given_up = self._oldest(STEP_AT_ONCE)
-        self._give_up(given_up)
+        gone = 0
+        while not gone and not self.stuck:
+            with self._file.writing(_REMOVING):
+                gone, given_up = self._oldest(STEP_AT_ONCE)
+            self._give_up(given_up)
         if not gone:
             raise LedgerError(StorageTrouble.FULL, "the disk is full, and all it holds is owed")
 
@@ -140,11 +152,25 @@ class Leaving:
         How many left, and the keys of those that were owed.
         """
         heads = self._asked.heads_held()
-        gone = self._large.settled(heads=heads, limit=limit)
-        if gone or not self._large.fruitless:
+        if not self._log_too:
+            gone = self._large.settled(heads=heads, limit=limit)
+            if self._large.at_end:
+                self._log_too = True
+                self._large.rewind()
             return gone, ()
         log = {number for number, key in self._asked.streams() if key.stream is Stream.LOG}
-        return self._large.log(log, heads=heads, limit=limit)
+        gone, given_up = self._large.log(log, heads=heads, limit=limit)
+        self.stuck = self._large.at_end
+        return gone, given_up
+
+    def recorded(self) -> None:
+        """There is something new, which may be log."""
+        self.stuck = False
+
+    def settled(self) -> None:
+        """Something is owed no more, and may be among the oldest."""
+        self.stuck = self._log_too = False
+        self._large.rewind()
 
     def _give_up(self, keys: Sequence[int]) -> None:
         streams = dict(self._asked.streams()) if keys else {}
@@ -156,5 +182,7 @@ class Leaving:
         with self._file.writing(_REMOVING):
             heads = self._asked.heads_held()
             gone = self._stamped.settled(heads=heads, limit=limit, before_utc_ms=before_utc_ms)
+            if self._stamped.at_end:
+                self._stamped.rewind()
             self._stamped.forget_empty_starts(now=self._began)
         return gone

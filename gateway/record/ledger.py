@@ -286,6 +286,7 @@ class Ledger(Inquiry):
                         owed.add(key, key)
                 for first, last in owed:
                     self._owed.add(first, last)
+            self._leaving.recorded()
         except LedgerError:
             self._streams.clear()  # it may name a stream that was rolled back
             raise
@@ -352,6 +353,7 @@ class Ledger(Inquiry):
             if number is None or not self._owed.touches(number, ranges):
                 return 0
         with self._file.writing("the receipt could not be recorded"):
+            self._leaving.settled()
             change = "UPDATE stream SET settled_utc_ms = ? WHERE number = ?"
             self._file.run(change, (utc_ms, number))
             return self._owed.take(number, ranges)

@@ -98,7 +98,7 @@ def prove(file: LedgerFile) -> None:
 def bring(source: LedgerFile, into: LedgerFile) -> int | None:
     """Bring over what `source` holds, from memory all of it; how much that was owed is lost.
 
-    None when what was found made no sense, and nothing was brought.
+    None when nobody knows: what was found made no sense, or not all of it could be seen.
     """
     carrying = Carrying(source, into)
     try:
@@ -111,7 +111,7 @@ def bring(source: LedgerFile, into: LedgerFile) -> int | None:
         return None
     except Exception:  # noqa: BLE001 -- whatever a damaged file holds, it must stop nothing
         return None
-    return carrying.lost
+    return None if carrying.blind else carrying.lost
 
 
 def saved(aside: Place, into: LedgerFile) -> int | None:

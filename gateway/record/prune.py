@@ -32,25 +32,20 @@ class _Row(NamedTuple):
 class Pruning:
     """Goes round the events from the oldest, a bounded stretch a call.
 
-    Every method belongs within the file's `writing`; heads are the keys of the streams' newest
-    messages.
+    Every call goes on where the last one stopped. at_end: it has looked at the newest. Every method
+    belongs within the file's `writing`; heads are the keys of the streams' newest messages.
     """
 
     def __init__(self, file: LedgerFile, owed: Owed) -> None:
         self._file = file
         self._owed = owed
         self._looked_to = 0
-        self._gone = 0
+        self.at_end = False
 
-    @property
-    def at_end(self) -> bool:
-        """True when the last call ended a round; the next one begins with the oldest."""
-        return self._looked_to == 0
-
-    @property
-    def fruitless(self) -> bool:
-        """True when the last call ended a round in which nothing left."""
-        return self.at_end and self._gone == 0
+    def rewind(self) -> None:
+        """Begin again with the oldest."""
+        self._looked_to = 0
+        self.at_end = False
 
     def settled(
         self,
@@ -62,8 +57,7 @@ class Pruning:
     ) -> int:
         """Remove at most `limit` settled events, of any age unless told; how many left.
 
-        up_to: the number of the last that may. Four times as many are looked at; the next call goes
-        on from there.
+        up_to: the number of the last that may. Four times as many are looked at.
         """
         gone = 0
         for row in self._round(4 * limit, up_to):
@@ -74,7 +68,6 @@ class Pruning:
                 gone += 1
                 if gone == limit:
                     break
-        self._gone += gone
         return gone
 
     def log(
@@ -100,19 +93,16 @@ class Pruning:
             gone += 1
             if gone == limit:
                 break
-        self._gone += gone
         return gone, given_up
 
     def _round(self, most: int, up_to: int) -> Iterator[_Row]:
-        if self.at_end:
-            self._gone = 0
         asked = (self._looked_to, up_to, most)
         rows = [_Row(*row) for row in self._file.rows(_OLDEST, asked)]
+        self.at_end = False
         for row in rows:
             self._looked_to = row.number
             yield row
-        if len(rows) < most:
-            self._looked_to = 0
+        self.at_end = len(rows) < most
 
     def _remove(self, number: int, keys: Sequence[int]) -> None:
         for key in keys:

@@ -78,6 +78,10 @@ class Room:
         """Bytes the file is above its room; within `reading`."""
         return max(0, self._file.size_bytes - self._allowed_bytes)
 
+    def can_shrink(self) -> bool:
+        """True when the file is above its room and holds pages that are free; within `reading`."""
+        return self.to_shrink() > 0 and self._file.used_bytes < self._file.size_bytes
+
     def made(self) -> None:
         """It is small enough, or nothing more can leave: until the next look."""
         self._making = False

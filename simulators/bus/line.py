@@ -9,7 +9,7 @@ Characters and silences: MODBUS over Serial Line V1.02, 2.5.1.
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
+from functools import lru_cache, partial
 from random import Random
 
 from gateway.clock import Clock, Timer
@@ -24,11 +24,14 @@ _GAP_CHARACTERS = 3.5
 _GAP_TOLERANCE = 0.97
 """Units are no stop watches: silence this share of 3.5 characters long ends a frame for them."""
 
+_framed, _parts = lru_cache(maxsize=1_024)(rtu), lru_cache(maxsize=1_024)(rtu_parts)
+"""Polls and their answers are nearly all alike."""
+
 
 class _Sending:
     """Something being said: by whom (None the master), from when, and what is heard of it."""
 
-    __slots__ = ("heard", "start_us", "talker", "told", "us_per_byte")
+    __slots__ = ("end_us", "heard", "start_us", "talker", "told", "us_per_byte")
 
     def __init__(
         self, talker: SimulatedUnit | None, start_us: int, heard: bytearray, us_per_byte: float
@@ -38,10 +41,7 @@ class _Sending:
         self.heard = heard
         self.us_per_byte = us_per_byte
         self.told = 0
-
-    @property
-    def end_us(self) -> int:
-        return self.byte_end_us(len(self.heard) - 1)
+        self.end_us = start_us + round(len(heard) * us_per_byte)
 
     def byte_end_us(self, index: int) -> int:
         """When the byte at `index` has arrived."""
@@ -181,7 +181,8 @@ class Line:
     def _carry_on(self, sending: _Sending) -> None:
         """Wait for the next moment at which something of it is handed over, or it is over."""
         at_us = sending.end_us
-        if self._is_master_told(sending):
+        soon = self._clock.now_us() + self._handover_us < at_us
+        if soon and self._is_master_told(sending):
             next_us = max(
                 self._clock.now_us() + self._handover_us, sending.byte_end_us(sending.told)
             )
@@ -234,7 +235,7 @@ class Line:
         self.frames += 1
         over_us = self._frame_end_us + self.gap_us
         began_us = self._frame_end_us - round(len(frame) * self.us_per_byte)
-        parts = rtu_parts(frame)
+        parts = _parts(frame)
         if parts is None:
             self.spoiled_frames += 1
             return
@@ -252,7 +253,7 @@ class Line:
     def _answer(self, unit: SimulatedUnit, answer: Answer, at_us: int) -> None:
         if unit.deaf():
             return
-        frame = spoiled(unit.faults, rtu(unit.unit, answer.pdu), self._random)
+        frame = spoiled(unit.faults, _framed(unit.unit, answer.pdu), self._random)
         if frame:
             self._begin(unit, frame, at_us=at_us)
         quiet_us = unit.profile.timing.between_ms * 1_000

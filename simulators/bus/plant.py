@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from random import Random
 
-from drivers.modbus.port import Opener
+from drivers.modbus.wire.port import Opener
 from gateway.clock import Clock
 from gateway.core.hardware import Bus, Device, Transport, channel_of, device_of
 from gateway.core.model import Json

@@ -13,7 +13,7 @@ from gateway.core.profile import Profile
 def profile(name: str) -> Profile:
     """A shipped profile by its id. Raises ValueError where there is none, or it is wrong."""
     from gateway.config.files import Folders, Wrong  # noqa: PLC0415 -- loads YAML and pydantic
-    from gateway.config.profiles import load_profile  # noqa: PLC0415 -- as above
+    from gateway.config.profile.profiles import load_profile  # noqa: PLC0415 -- as above
 
     try:
         found = load_profile(name, Folders(beside=Path("/nonexistent")))

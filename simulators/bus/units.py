@@ -237,7 +237,7 @@ class SimulatedUnit:
         for register, channels in coded.items():
             self._spread(words, register, partial(self._code, channels))
         for (table, address), reads in words.items():
-            self.registers.show(table, address, partial(_together, reads))
+            self.registers.show(table, address, _one_of(reads))
 
     def _code(self, channels: list[InputChannel]) -> int:
         """The most important state of what these channels share; the profile's order is its rank.
@@ -284,7 +284,7 @@ class SimulatedUnit:
             if state is not None and not self.registers.has(state.table, state.address):
                 self._spread(words, state, partial(_state_of, channel, self.outputs[channel.name]))
         for (table, address), reads in words.items():
-            self.registers.show(table, address, partial(_together, reads))
+            self.registers.show(table, address, _one_of(reads))
 
     def _mask(self, channels: list[OutputChannel]) -> int:
         bits = ((one.write.bit or 0, self.outputs[one.name].on) for one in channels)
@@ -339,6 +339,11 @@ def word_of(register: Register, read: Callable[[], int], index: int) -> int:
         value <<= 8
     place = index if register.low_word_first else register.words - 1 - index
     return value >> 16 * place & 0xFFFF
+
+
+def _one_of(reads: list[Callable[[], int]]) -> Callable[[], int]:
+    """What reads all of them; one alone is read as it is."""
+    return reads[0] if len(reads) == 1 else partial(_together, reads)
 
 
 def _together(reads: list[Callable[[], int]]) -> int:

@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Mapping
 from contextlib import suppress
 
-from drivers.modbus.port import Opener, Port, PortError
+from drivers.modbus.wire.port import Opener, Port, PortError
 from gateway.clock import Clock
 from gateway.core.hardware import Bus
 from simulators.bus.frames import TcpFrames
@@ -34,14 +34,18 @@ class _Waiting:
             self._reader.set_result(None)
 
     def take(self) -> bytes:
+        if not self._bytes:
+            return b""
         data = bytes(self._bytes)
         self._bytes.clear()
         return data
 
+    def ready(self, until_us: int) -> bool:
+        """True when there is nothing to wait for."""
+        return bool(self._bytes) or self._clock.now_us() >= until_us
+
     async def wait(self, until_us: int) -> None:
         """Return when there are bytes, when woken, or at `until_us`."""
-        if self._bytes or self._clock.now_us() >= until_us:
-            return
         self._reader = asyncio.get_running_loop().create_future()
         timer = self._clock.call_at(until_us, self.wake)
         try:
@@ -86,7 +90,8 @@ class WirePort:
     async def read(self, until_us: int) -> bytes:
         """At least one byte, or nothing at `until_us`. Raises PortError when the port is gone."""
         self._still_there()
-        await self._waiting.wait(until_us)
+        if not self._waiting.ready(until_us):
+            await self._waiting.wait(until_us)
         data = self._waiting.take()
         if not data:
             self._still_there()

@@ -20,7 +20,7 @@ from typing import Any
 
 from drivers.base import Memory
 from drivers.fitted import fitted
-from drivers.modbus.port import Opener, Port, PortError
+from drivers.modbus.wire.port import Opener, Port, PortError
 from gateway.core.jws import SigningKey
 from gateway.core.model import AlarmState, Json
 from gateway.core.premises import LedgerSpec, Premises, Route, RouteKey

@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.core.counter import Remember
-from gateway.core.door import DoorMonitor
-from gateway.core.door_faults import BOLT_MOVES_MS, DOOR_RESTS_MS, UNUSED_MOST
-from gateway.core.door_rights import FLAG_LASTS_US, FLAG_LATE_US
-from gateway.core.door_table import EXPLAINED_BY_CONTROLLER_US, EXPLAINED_US, TABLE, Event, State
+from gateway.core.doors.door import DoorMonitor
+from gateway.core.doors.faults import BOLT_MOVES_MS, DOOR_RESTS_MS, UNUSED_MOST
+from gateway.core.doors.rights import FLAG_LASTS_US, FLAG_LATE_US
+from gateway.core.doors.table import EXPLAINED_BY_CONTROLLER_US, EXPLAINED_US, TABLE, Event, State
 from gateway.core.hardware import Door, DoorContact, LockType
 from gateway.core.model import Count, Fact, Level, Reading
 from gateway.core.monitor import Confirmed, Item

@@ -28,7 +28,7 @@ from gateway.core.hardware import (
 from gateway.core.model import AlarmState, Fact, Json, Level, Reading, Stamp
 from gateway.core.monitor import Confirmed
 from gateway.core.premises import Input, LedgerSpec, Point, PointKind, Premises
-from gateway.core.reactions import Deeds, Reactions, Refused
+from gateway.core.reactions.reactions import Deeds, Reactions, Refused
 
 S = 1_000_000
 MAX_MS = 120_000

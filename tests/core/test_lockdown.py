@@ -6,10 +6,10 @@ import pytest
 
 from gateway.core.action import Outcome
 from gateway.core.alarms import Alarm
-from gateway.core.lockdown import RESTART_COSTS_MS
-from gateway.core.locks import RETRY_US
 from gateway.core.model import Fact, Json
-from gateway.core.reactions import Reactions
+from gateway.core.reactions.lockdown import RESTART_COSTS_MS
+from gateway.core.reactions.locks import RETRY_US
+from gateway.core.reactions.reactions import Reactions
 from tests.reaction_site import (
     CLOSE,
     DOORS,

@@ -10,10 +10,19 @@ import pytest
 from gateway.core.action import Action, Outcome, Result, Urgency
 from gateway.core.alarms import Alarm
 from gateway.core.hardware import Deed, Door, Egress, FireOpens, LockType, ReactionRule
-from gateway.core.locks import PULSE_TAIL_US, REACH_US, REFRESH_US, RETRY_US
 from gateway.core.model import Fact, Level, Reading
-from gateway.core.order import ON_SITE, TABLE, Ask, Move, Standing, decide, fire_frees, may_lock
-from gateway.core.reactions import UNLOCK_MS
+from gateway.core.reactions.locks import PULSE_TAIL_US, REACH_US, REFRESH_US, RETRY_US
+from gateway.core.reactions.order import (
+    ON_SITE,
+    TABLE,
+    Ask,
+    Move,
+    Standing,
+    decide,
+    fire_frees,
+    may_lock,
+)
+from gateway.core.reactions.reactions import UNLOCK_MS
 from tests.reaction_site import (
     DOORS,
     HALL,

@@ -6,7 +6,7 @@ from random import Random
 
 import pytest
 
-from drivers.modbus.port import PortError
+from drivers.modbus.wire.port import PortError
 from gateway.core.hardware import Bus, Parity, Transport
 from simulators.bus.faults import (
     Clipped,

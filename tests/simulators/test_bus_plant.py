@@ -11,7 +11,7 @@ import pytest
 import serial
 
 from gateway.clock import SystemClock
-from gateway.config.profiles import narrowed
+from gateway.config.profile.profiles import narrowed
 from gateway.core.profile import Table
 from simulators.building.hardware import Bench
 from simulators.bus.faults import LineTrouble

@@ -7,7 +7,7 @@ from random import Random
 
 import pytest
 
-from gateway.config.profiles import narrowed
+from gateway.config.profile.profiles import narrowed
 from gateway.core.hardware import Device
 from gateway.core.profile import InputChannel, Profile, Register, Table, Timing
 from simulators.bus.faults import (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.config.profiles import shipped
+from gateway.config.profile.profiles import shipped
 from gateway.core.profile import Table
 from simulators.bus.shipped import profile
 from simulators.bus.units import SimulatedUnit

@@ -6,10 +6,10 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from drivers.modbus.blocks import ANSWER_CHARS, REQUEST_CHARS, Want, frames_us
-from drivers.modbus.line import Line
-from drivers.modbus.plan import Plan, PlanUnit, Poll, Polled
-from drivers.modbus.request import Read, Reply, ReplyKind
+from drivers.modbus.plan.blocks import ANSWER_CHARS, REQUEST_CHARS, Want, frames_us
+from drivers.modbus.plan.plan import Plan, PlanUnit, Poll, Polled
+from drivers.modbus.wire.line import Line
+from drivers.modbus.wire.request import Read, Reply, ReplyKind
 from gateway.core.profile import Register, Table
 
 MS = 1_000

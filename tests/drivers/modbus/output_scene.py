@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
-from drivers.modbus.moves import Masks
-from drivers.modbus.outputs import Actuator, Gate
-from drivers.modbus.request import (
+from drivers.modbus.unit.moves import Masks
+from drivers.modbus.unit.outputs import Actuator, Gate
+from drivers.modbus.wire.request import (
     Read,
     Reply,
     ReplyKind,

@@ -7,8 +7,8 @@ import random
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
-from drivers.modbus.port import PortError
-from drivers.modbus.wire import LATE_MS, Wire
+from drivers.modbus.wire.port import PortError
+from drivers.modbus.wire.wire import LATE_MS, Wire
 from gateway.clock import Clock
 from gateway.core.hardware import Bus, Parity, Transport
 from gateway.core.profile import Timing

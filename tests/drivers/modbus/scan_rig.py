@@ -11,10 +11,9 @@ from typing import Any, TypeVar
 
 from drivers.base import Contact, Ear, Wire
 from drivers.modbus.driver import ModbusDriver
-from drivers.modbus.port import Opener, Port
-from drivers.modbus.recognise import Guess, questions_of, recognise
-from drivers.modbus.scan import scan
-from drivers.modbus.sweep import (
+from drivers.modbus.search.recognise import Guess, questions_of, recognise
+from drivers.modbus.search.scan import scan
+from drivers.modbus.search.sweep import (
     EVERY_UNIT,
     Doubt,
     Ended,
@@ -25,6 +24,7 @@ from drivers.modbus.sweep import (
     Sweep,
     heard,
 )
+from drivers.modbus.wire.port import Opener, Port
 from gateway.core.hardware import Bus, Device, Transport
 from gateway.core.model import Reading
 from gateway.core.plain import to_plain

@@ -11,8 +11,8 @@ from typing import Any
 
 from drivers.base import Contact, Ear, Output, Wire
 from drivers.modbus.driver import ModbusDriver
-from drivers.modbus.frame import crc
-from drivers.modbus.port import PortError
+from drivers.modbus.wire.frame import crc
+from drivers.modbus.wire.port import PortError
 from gateway.clock import Clock
 from gateway.core.action import Action, Outcome, Result, Urgency
 from gateway.core.hardware import Bus, Device, Transport

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from drivers.modbus.blocks import (
+from drivers.modbus.plan.blocks import (
     SLICE_US,
     TYPICAL_ANSWER_US,
     Block,
@@ -17,8 +17,8 @@ from drivers.modbus.blocks import (
     value_of,
     values_of,
 )
-from drivers.modbus.line import Line
-from drivers.modbus.request import Read
+from drivers.modbus.wire.line import Line
+from drivers.modbus.wire.request import Read
 from gateway.core.profile import Limits, Register, Table
 
 LINE = Line(character_us=11e6 / 19_200, margin_us=20_000, piece_us=5_000)

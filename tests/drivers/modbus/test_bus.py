@@ -10,9 +10,9 @@ from itertools import pairwise
 
 import pytest
 
-from drivers.modbus.guard import Guard
-from drivers.modbus.lent import Lent
-from drivers.modbus.request import Read, Reply, ReplyKind
+from drivers.modbus.wire.guard import Guard
+from drivers.modbus.wire.lent import Lent
+from drivers.modbus.wire.request import Read, Reply, ReplyKind
 from gateway.clock import Timer
 from gateway.core.action import Outcome, Urgency
 from gateway.core.model import Level

@@ -11,7 +11,7 @@ import uvloop
 
 from drivers.base import Contact, DriverError, Ear, Wire
 from drivers.modbus.driver import ModbusDriver
-from drivers.modbus.ports import open_port
+from drivers.modbus.wire.ports import open_port
 from gateway.clock import SystemClock
 from gateway.core.action import Outcome
 from gateway.core.model import Count, Level, Reading

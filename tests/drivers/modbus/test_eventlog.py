@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from drivers.base import Contact, Wire
-from drivers.modbus.eventlog import AGAIN_US, COUNTER_BITS, LogReader, parse_event
-from drivers.modbus.request import Read, Reply, ReplyKind, WriteRegister
+from drivers.modbus.unit.eventlog import AGAIN_US, COUNTER_BITS, LogReader, parse_event
+from drivers.modbus.wire.request import Read, Reply, ReplyKind, WriteRegister
 from gateway.core.model import Count, Level, Reading
 from gateway.core.profile import EventLog, Register, Table
 

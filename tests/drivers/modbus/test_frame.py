@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from drivers.modbus.frame import (
+from drivers.modbus.wire.frame import (
     ask_of,
     crc,
     mbap,
@@ -15,7 +15,7 @@ from drivers.modbus.frame import (
     shape_of,
     values_of,
 )
-from drivers.modbus.request import (
+from drivers.modbus.wire.request import (
     Read,
     Request,
     WriteBit,

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from drivers.modbus.line import NETWORK_MARGIN_US, SERIAL_MARGIN_US, line_of
+from drivers.modbus.wire.line import NETWORK_MARGIN_US, SERIAL_MARGIN_US, line_of
 from gateway.core.hardware import Bus, Parity, Transport
 from gateway.core.profile import Timing
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from drivers.modbus.moves import Way, way_of
-from drivers.modbus.request import (
+from drivers.modbus.unit.moves import Way, way_of
+from drivers.modbus.wire.request import (
     Read,
     Request,
     WriteBit,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from drivers.modbus.outputs import Gate
+from drivers.modbus.unit.outputs import Gate
 from gateway.core.action import Action, Urgency
 from gateway.core.profile import OutputChannel, Table
 from tests.drivers.modbus.output_scene import (

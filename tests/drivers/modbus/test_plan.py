@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from drivers.modbus.agenda import Row
-from drivers.modbus.blocks import Want, coalesce
-from drivers.modbus.line import Line
-from drivers.modbus.load import FULL_LOAD, stretched
-from drivers.modbus.plan import Change, GivenUp, Plan, PlanUnit, Poll, Polled
-from drivers.modbus.request import Read, Reply, ReplyKind
-from drivers.modbus.silence import PROBE_PRESSED_US
+from drivers.modbus.plan.agenda import Row
+from drivers.modbus.plan.blocks import Want, coalesce
+from drivers.modbus.plan.load import FULL_LOAD, stretched
+from drivers.modbus.plan.plan import Change, GivenUp, Plan, PlanUnit, Poll, Polled
+from drivers.modbus.plan.silence import PROBE_PRESSED_US
+from drivers.modbus.wire.line import Line
+from drivers.modbus.wire.request import Read, Reply, ReplyKind
 from gateway.core.profile import Limits, Register, Table, Timing
 from tests.drivers.modbus.model_bus import (
     MS,

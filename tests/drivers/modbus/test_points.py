@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from drivers.base import Contact, Wire
-from drivers.modbus.points import Points
+from drivers.modbus.unit.points import Points
 from gateway.core.model import Level
 from gateway.core.profile import InputChannel, Profile, Register, Table
 

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 
 import pytest
 
-from drivers.modbus.recognise import Guess, questions_of, recognise
-from drivers.modbus.request import Read
-from drivers.modbus.sweep import Answer
+from drivers.modbus.search.recognise import Guess, questions_of, recognise
+from drivers.modbus.search.sweep import Answer
+from drivers.modbus.wire.request import Read
 from gateway.core.profile import Profile, Table
 from simulators.bus.shipped import profile
 from tests.drivers.modbus.scan_rig import models

@@ -6,9 +6,8 @@ from contextlib import aclosing
 
 import pytest
 
-from drivers.modbus.line import line_of
-from drivers.modbus.scan import scan_lent, silent_us
-from drivers.modbus.sweep import (
+from drivers.modbus.search.scan import scan_lent, silent_us
+from drivers.modbus.search.sweep import (
     BOARD,
     EVERY_UNIT,
     PING,
@@ -22,7 +21,8 @@ from drivers.modbus.sweep import (
     told,
     units_of,
 )
-from drivers.modbus.wire import Wire
+from drivers.modbus.wire.line import line_of
+from drivers.modbus.wire.wire import Wire
 from gateway.core.hardware import Parity
 from simulators.bus.faults import (
     Fault,

@@ -13,10 +13,10 @@ from typing import Any, TypeVar
 
 import pytest
 
-from drivers.modbus.port import PortError
-from drivers.modbus.ports import open_port
-from drivers.modbus.serial import SerialPort
-from drivers.modbus.tcp import TcpPort
+from drivers.modbus.wire.port import PortError
+from drivers.modbus.wire.ports import open_port
+from drivers.modbus.wire.serial import SerialPort
+from drivers.modbus.wire.tcp import TcpPort
 from gateway.clock import SystemClock
 from gateway.core.hardware import Bus, Parity, Transport
 

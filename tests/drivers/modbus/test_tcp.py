@@ -10,8 +10,8 @@ from typing import Any, Self, TypeVar
 
 import pytest
 
-from drivers.modbus.port import PortError
-from drivers.modbus.tcp import TcpPort
+from drivers.modbus.wire.port import PortError
+from drivers.modbus.wire.tcp import TcpPort
 from gateway.clock import SystemClock
 from gateway.core.hardware import Bus, Transport
 

@@ -10,10 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from drivers.base import Contact, Output, Wire
-from drivers.modbus.identity import identity_of, same_identity
-from drivers.modbus.line import Line
-from drivers.modbus.polls import GivenUp
-from drivers.modbus.request import (
+from drivers.modbus.plan.polls import GivenUp
+from drivers.modbus.unit.identity import identity_of, same_identity
+from drivers.modbus.unit.life import LOOK_AGAIN_US, Life, Lived
+from drivers.modbus.unit.settings import settings_for
+from drivers.modbus.wire.line import Line
+from drivers.modbus.wire.request import (
     Read,
     Reply,
     ReplyKind,
@@ -22,8 +24,6 @@ from drivers.modbus.request import (
     WriteRegister,
     WriteRegisters,
 )
-from drivers.modbus.settings import settings_for
-from drivers.modbus.unit import LOOK_AGAIN_US, Life, Lived
 from gateway.core.hardware import Device, OnSilence
 from gateway.core.model import Condition
 from gateway.core.profile import (

@@ -8,11 +8,11 @@ from itertools import pairwise
 import pytest
 import uvloop
 
-from drivers.modbus.frame import rtu
-from drivers.modbus.line import line_of
-from drivers.modbus.port import PortError
-from drivers.modbus.request import Read, ReplyKind, Request, WriteBit, WriteRegister
-from drivers.modbus.wire import Wire, refuse_uvloop
+from drivers.modbus.wire.frame import rtu
+from drivers.modbus.wire.line import line_of
+from drivers.modbus.wire.port import PortError
+from drivers.modbus.wire.request import Read, ReplyKind, Request, WriteBit, WriteRegister
+from drivers.modbus.wire.wire import Wire, refuse_uvloop
 from gateway.core.hardware import Bus, Transport
 from gateway.core.profile import Table, Timing
 from simulators.virtual.time import VirtualClock

@@ -19,8 +19,8 @@ from umodbus.server.serial import get_server as get_serial_server
 from umodbus.server.serial.rtu import RTUServer
 from umodbus.server.tcp import RequestHandler, get_server
 
-from drivers.modbus.ports import open_port
-from drivers.modbus.request import (
+from drivers.modbus.wire.ports import open_port
+from drivers.modbus.wire.request import (
     Read,
     Reply,
     ReplyKind,
@@ -29,7 +29,7 @@ from drivers.modbus.request import (
     WriteRegister,
     WriteRegisters,
 )
-from drivers.modbus.wire import Wire
+from drivers.modbus.wire.wire import Wire
 from gateway.clock import SystemClock
 from gateway.core.hardware import Bus, Transport
 from gateway.core.profile import Table, Timing

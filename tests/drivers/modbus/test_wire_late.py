@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from drivers.modbus.frame import mbap, rtu
-from drivers.modbus.request import Read, Reply, ReplyKind, Request, WriteRegister
-from drivers.modbus.wire import LATE_MS, Wire
+from drivers.modbus.wire.frame import mbap, rtu
+from drivers.modbus.wire.request import Read, Reply, ReplyKind, Request, WriteRegister
+from drivers.modbus.wire.wire import LATE_MS, Wire
 from gateway.core.profile import Table
 from simulators.virtual.time import VirtualClock
 from tests.drivers.modbus.rig import BUS, TCP, TIMING, Answers, MemoryPort, on_wire

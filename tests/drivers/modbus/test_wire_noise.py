@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from drivers.modbus.frame import mbap, rtu
-from drivers.modbus.request import Read, Reply, ReplyKind, Request, WriteRegister
-from drivers.modbus.wire import LATE_MS, Wire
+from drivers.modbus.wire.frame import mbap, rtu
+from drivers.modbus.wire.request import Read, Reply, ReplyKind, Request, WriteRegister
+from drivers.modbus.wire.wire import LATE_MS, Wire
 from gateway.core.hardware import Bus
 from gateway.core.profile import Table
 from simulators.virtual.time import VirtualClock
