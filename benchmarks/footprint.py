@@ -60,7 +60,9 @@ from gateway.__main__ import main
 sys.exit(main())"""
 """`qorgan` as on a device. rich is an extra for people that a device does not carry; where it can
 be found, structlog loads it, which is 4 MB that no device would see."""
-DEVICE = "gateway.start, gateway.daemon, gateway.disk, gateway.log, drivers.gpio, drivers.pins"
+DEVICE = (
+    "gateway.start, gateway.daemon, gateway.record.disk, gateway.log, drivers.gpio, drivers.pins"
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from collections import deque
 from dataclasses import dataclass
 from enum import StrEnum
 
+from gateway.core.hardware import device_of
 from gateway.core.model import Level
 from gateway.core.premises import Line, Point
 
@@ -49,8 +50,15 @@ LONG_LINE = Rule(confirm_us=50_000, window_us=80_000)
 """Long single wires near motors: bursts up to 15 ms never alarm, pulses of 100 ms always do."""
 
 
+ON_A_UNIT = Rule(confirm_us=1, window_us=1)
+"""Contacts a unit reads: it has filtered them, and between two looks at it nothing more is seen, so
+that waiting would prove nothing. Release and doubt are as elsewhere."""
+
+
 def rule_for(point: Point) -> Rule:
     """The rule a point's contacts are judged by."""
+    if point.door is None and all(map(device_of, point.input.addresses)):
+        return ON_A_UNIT
     if point.input.line is Line.LONG:
         return LONG_LINE
     return PERSON if point.person_operated else MACHINE

@@ -13,6 +13,7 @@ from gateway.core.debounce import (
     CHATTER_QUIET_US,
     LONG_LINE,
     MACHINE,
+    ON_A_UNIT,
     PERSON,
     Conclusion,
     Debouncer,
@@ -446,3 +447,19 @@ def test_debouncer_knows_nothing_before_the_first_level() -> None:
 )
 def test_rule_follows_the_kind_and_the_line(kind: PointKind, line: Line, rule: Rule) -> None:
     assert rule_for(Point("p", kind, Input(normally_open="gpio:1", line=line))) == rule
+
+
+def test_contact_on_a_unit_is_believed_at_once() -> None:
+    """The unit has filtered it, and nothing more is seen of it before the next look."""
+    on_a_unit = Point("hall", PointKind.FIRE, Input("hub/input-1"))
+    on_a_pin = Point("hall", PointKind.FIRE, Input("gpio:5"))
+    mixed = Point("hall", PointKind.PANIC, Input("hub/input-1", "gpio:5"))
+    assert rule_for(on_a_unit) is ON_A_UNIT
+    assert rule_for(on_a_pin) is not ON_A_UNIT
+    assert rule_for(mixed) is not ON_A_UNIT
+    debouncer = Debouncer(rule_for(on_a_unit))
+    debouncer.feed(Level.NORMAL, 0)
+    debouncer.wake(1_000_000)
+    debouncer.feed(Level.ACTIVE, 2_000_000)
+    (confirmed,) = debouncer.wake(2_000_001)
+    assert confirmed.level is Level.ACTIVE
