@@ -39,7 +39,9 @@ MISTAKES = {
     "kind: hold-up": "kind: holdup",
     "sync_wait: 50ms": "sync_wait: 50",
     "gpio:22": "gpio:99",
-    "via: [campus]\n    sends: [alarm, state]": "via: [campu]\n    sends: [alarm, state]",
+    "via: [campus]\n    sends: [alarm, state, access]": (
+        "via: [campu]\n    sends: [alarm, state, access]"
+    ),
     "timezone: Asia/Almaty": "timezone: Asia/Almata",
 }
 
@@ -67,7 +69,7 @@ def test_check_of_a_good_file_says_what_follows_from_it(site: Site) -> None:
     """Exit 0, detection times and megabytes a month."""
     checked = qorgan("check", site.config)
     assert checked.returncode == Exit.WELL
-    assert "9 points, 1 uplink, 2 routes" in checked.stdout
+    assert "12 points, 1 uplink, 2 routes, 3 devices" in checked.stdout
     assert "deaf centre within 9 s" in checked.stdout
     assert "MB a month" in checked.stdout
 
