@@ -574,7 +574,7 @@ def test_line_that_is_ready_when_the_attempt_is_cancelled_is_closed() -> None:
 def test_stuck_attempt_does_not_hold_up_the_exit() -> None:
     program = """
 import asyncio, socket, threading
-from gateway.core.model import UplinkSpec
+from gateway.core.premises import UplinkSpec
 from gateway.uplink.dial import explained
 from gateway.uplink.mqtt import PahoConnector
 from gateway.uplink.uplink import UplinkError, Will
