@@ -60,6 +60,8 @@ from gateway.__main__ import main
 sys.exit(main())"""
 """`qorgan` as on a device. rich is an extra for people that a device does not carry; where it can
 be found, structlog loads it, which is 4 MB that no device would see."""
+PINS = ROOT / "benchmarks" / "pins.yaml"
+"""The school without its buses, which are `benchmarks.bus`'s to measure."""
 DEVICE = (
     "gateway.start, gateway.daemon, gateway.record.disk, gateway.log, drivers.gpio, drivers.pins"
 )
@@ -225,7 +227,7 @@ async def measure(options: argparse.Namespace) -> int:
     count = options.starts or (STARTS_QUICK if options.quick else STARTS)
     if options.real_time:
         real_time()
-    with set_up() as stage:
+    with set_up(template=PINS.read_text(encoding="utf-8")) as stage:
         begun = await starts(stage, count)
         rows = figures(options, begun, await at_rest(stage, seconds))
         context = {

@@ -1,0 +1,261 @@
+"""What a ledger writes to its card: bytes and syncs a day in a quiet school, and for each alarm.
+
+    python -m benchmarks.wear [--quick] [--json] [--days N] [--seed S]
+
+The real recorder, writer and ledger, on a VFS that counts what SQLite hands to the disk, under
+virtual time: no broker, because heartbeats are not recorded. benchmarks/README.md says what a day
+holds and why the goal is what it is.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import itertools
+import random
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import apsw
+
+from benchmarks.table import Figure, at_most, show, told
+from gateway.core.jws import SigningKey
+from gateway.core.model import Fact, Message, StreamKey
+from gateway.core.premises import Input, LedgerSpec, Place, Point, PointKind, Premises, Route
+from gateway.record.disk import InlineDisk
+from gateway.record.writer import IDLE_S, Writer
+from gateway.recorder import Recorder
+from simulators.virtual.time import VirtualClock, run_virtual
+
+DAY_GOAL_MB = 10.0
+ALARM_GOAL_KB = 500.0
+SYNCS_GOAL = 600
+DAYS, DAYS_QUICK = 30, 3
+
+ACCESS_AN_HOUR = 6
+DOORS = 3
+KEEP_MS = 730 * 86_400_000
+ANSWER_S = 0.02
+"""A centre's receipt comes so long after the message, each route's by itself."""
+OPERATOR_S = 20.0
+
+_serial = itertools.count(1)
+
+
+class CountingDisk(apsw.VFS):
+    """The machine's own VFS, counting what is written and synced."""
+
+    def __init__(self) -> None:
+        self.name = f"counting-{next(_serial)}"
+        self.bytes: Counter[str] = Counter()
+        self.syncs = 0
+        super().__init__(self.name, "", exclude={"xCurrentTime", "xCurrentTimeInt64"})
+
+    @property
+    def total(self) -> int:
+        """Bytes written to all files so far."""
+        return self.bytes.total()
+
+    def xOpen(self, name: str | apsw.URIFilename | None, flags: list[int]) -> apsw.VFSFile:  # noqa: N802 -- SQLite's name
+        return CountingFile(self, name, flags)
+
+
+class CountingFile(apsw.VFSFile):
+    """One open file of a CountingDisk."""
+
+    def __init__(
+        self, disk: CountingDisk, name: str | apsw.URIFilename | None, flags: list[int]
+    ) -> None:
+        self._disk = disk
+        path = name.filename() if isinstance(name, apsw.URIFilename) else name or ""
+        self._kind = "wal" if path.endswith("-wal") else "file"
+        super().__init__("", name, flags)
+
+    def xWrite(self, data: bytes | memoryview, offset: int) -> None:  # noqa: N802 -- SQLite's name
+        self._disk.bytes[self._kind] += len(data)
+        super().xWrite(data, offset)
+
+    def xSync(self, flags: int) -> None:  # noqa: N802 -- SQLite's name
+        self._disk.syncs += 1
+        super().xSync(flags)
+
+
+def school() -> Premises:
+    """Three buttons and three doors; the case system is told who came through them."""
+    place = Place(building="A", floor="1", room="Reception")
+    buttons = [
+        Point(f"button-{n}", PointKind.PANIC, Input(f"gpio:{n}", f"gpio:{n + 10}"), place)
+        for n in range(3)
+    ]
+    doors = [Point(f"door-{n}", PointKind.DOOR, Input(f"gpio:{n + 20}"), place) for n in range(3)]
+    return Premises(
+        id="school-12",
+        name="School No. 12",
+        timezone="Asia/Almaty",
+        gateway="school-12-main",
+        key_file="",
+        ledger=LedgerSpec(""),
+        points=(*buttons, *doors),
+        uplinks=(),
+        routes=(
+            Route("security", ("campus",), ("alarm", "fault", "test", "state"), answers=True),
+            Route("case", ("campus",), ("alarm", "state", "access")),
+        ),
+        digest="0" * 64,
+    )
+
+
+@dataclass(slots=True)
+class Day:
+    """What was recorded: events, and the bytes that were sealed for them."""
+
+    events: int = 0
+    sealed_bytes: int = 0
+
+
+class Site:
+    """The recorder over a real writer, and centres that answer everything at once."""
+
+    def __init__(self, clock: VirtualClock, dice: random.Random) -> None:
+        self.clock = clock
+        self.dice = dice
+        self.seen = Day()
+        self.writer: Writer
+        self._recorder: Recorder
+
+    async def open(self, path: Path, disk: CountingDisk) -> None:
+        """Start, as a daemon does."""
+        stamp = self.clock.stamp(self.clock.now_us())
+        self.writer, ledger = await InlineDisk(str(path), vfs=disk.name).open(
+            start=self.dice.randbytes(4).hex(),
+            fresh_id=self.dice.randbytes(4).hex(),
+            boot=stamp.boot,
+            utc_ms=stamp.utc_ms,
+            on_trouble=_trouble,
+            on_recovered=lambda: None,
+        )
+        self._recorder = Recorder(
+            school(),
+            identity=ledger.identity,
+            heads=ledger.heads(),
+            holders=ledger.holders(),
+            signer=SigningKey("gateway", bytes(32)),
+            writer=self.writer,
+            clock=self.clock,
+            random=self.dice,
+            release=self._release,
+            late=lambda: None,
+        )
+
+    def _release(self, messages: Sequence[Message]) -> None:
+        for nth, message in enumerate(messages, start=1):
+            self.seen.sealed_bytes += len(message.token)
+            at_us = self.clock.now_us() + round(nth * ANSWER_S * 1e6)
+            self.clock.call_at(at_us, partial(self._settle, message.key, message.sequence))
+
+    def _settle(self, key: StreamKey, sequence: int) -> None:
+        self.writer.settle(key, [(sequence, sequence)], 0)
+
+    async def tell(self, kind: str, subject: str, *, alarm: str | None = None) -> str:
+        """Record one fact, wait for its receipts and for a quiet second; its id."""
+        fact = Fact(kind, subject, self.clock.now_us(), alarm=alarm)
+        if kind.startswith("alarm.") and kind.endswith(".raised"):
+            name = self._recorder.new_id(fact.at_us)
+            fact = Fact(kind, subject, fact.at_us, alarm=name, id=name)
+        (event,) = self._recorder.record([fact])
+        self.seen.events += 1
+        await self.clock.sleep(3 * ANSWER_S)
+        await self.quiet()
+        return event.id
+
+    async def quiet(self) -> None:
+        """A second in which nothing happens: the thread's housekeeping."""
+        await self.clock.sleep(IDLE_S)
+        await self.writer.call(lambda ledger: ledger.tidy(idle=True))
+
+    async def hour(self) -> None:
+        """A quiet one: some people come through some doors."""
+        stamp = self.clock.stamp(self.clock.now_us())
+        await self.writer.call(lambda ledger: ledger.retain(stamp, keep_ms=KEEP_MS))
+        begun_us = self.clock.now_us()
+        for _ in range(ACCESS_AN_HOUR):
+            await self.clock.sleep(self.dice.uniform(60, 500))
+            await self.tell("access.granted", f"door-{self.dice.randrange(DOORS)}")
+        await self.clock.sleep(max(0.0, 3_600 - (self.clock.now_us() - begun_us) / 1e6))
+
+    async def alarm(self) -> None:
+        """A press, received, acknowledged, closed and cleared."""
+        alarm = await self.tell("alarm.panic.raised", "button-0")
+        await self.tell("state.alarm.received", "button-0", alarm=alarm)
+        await self.clock.sleep(OPERATOR_S)
+        for state in ("acknowledged", "closed"):
+            await self.tell(f"state.alarm.{state}", "button-0", alarm=alarm)
+        await self.tell("alarm.panic.cleared", "button-0", alarm=alarm)
+
+
+def _trouble(why: str, text: str) -> None:
+    raise RuntimeError(f"the disk under test is in trouble: {why}, {text}")
+
+
+async def measure(clock: VirtualClock, dice: random.Random, *, days: int) -> list[Figure]:
+    """Live for so many days, then raise alarms; the table."""
+    disk, site = CountingDisk(), Site(clock, dice)
+    with tempfile.TemporaryDirectory(prefix="qorgan-wear-") as folder:
+        path = Path(folder) / "ledger.db"
+        await site.open(path, disk)
+        for _ in range(days):
+            await site.tell("fault.path.raised", "campus")
+            await site.tell("fault.path.cleared", "campus")
+            await site.tell("test.panic.passed", "button-1")
+            for _ in range(24):
+                await site.hour()
+        quiet, syncs, seen, kinds = disk.total, disk.syncs, site.seen, Counter(disk.bytes)
+        site.seen = Day()
+        for _ in range(days):
+            await site.alarm()
+        alarms, alarm_syncs = disk.total - quiet, disk.syncs - syncs
+        size = path.stat().st_size
+        await site.writer.stop(within_s=1)
+    await asyncio.sleep(0)
+    disk.unregister()
+    return [
+        at_most("written a day in a quiet school", quiet / days / 1e6, DAY_GOAL_MB, "MB"),
+        told("  of it to the write-ahead log", kinds["wal"] / days / 1e6, "MB"),
+        told("  of it to the file", kinds["file"] / days / 1e6, "MB"),
+        told("entries a day", seen.events / days),
+        told("written / sealed bytes recorded", quiet / seen.sealed_bytes, "x"),
+        at_most("syncs a day", syncs / days, SYNCS_GOAL),
+        told("written for each entry", quiet / seen.events / 1e3, "kB"),
+        at_most("written for an alarm's whole life", alarms / days / 1e3, ALARM_GOAL_KB, "kB"),
+        told("written / sealed bytes recorded, alarms", alarms / site.seen.sealed_bytes, "x"),
+        told("syncs for an alarm's whole life", alarm_syncs / days),
+        told("the file after these days", size / 1e6, "MB"),
+    ]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """0 when every goal is held, 1 when one is missed."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.wear")
+    parser.add_argument("--quick", action="store_true", help=f"{DAYS_QUICK} days instead of {DAYS}")
+    parser.add_argument("--json", action="store_true", help="one JSON object instead of a table")
+    parser.add_argument("--days", type=int, help=f"simulated days (default {DAYS})")
+    parser.add_argument("--seed", type=int, default=1)
+    options = parser.parse_args(arguments)
+    days = options.days or (DAYS_QUICK if options.quick else DAYS)
+    figures = run_virtual(lambda clock, dice: measure(clock, dice, days=days), seed=options.seed)
+    context: dict[str, str | int | float | bool] = {
+        "a day": f"{ACCESS_AN_HOUR} access events an hour, a fault and its end, a walk test",
+        "an alarm": "raised, received, acknowledged, closed, cleared, on two routes",
+        "days": days,
+        "seed": options.seed,
+    }
+    return show("Wear of the card", figures, as_json=options.json, context=context)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
