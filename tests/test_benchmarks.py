@@ -84,7 +84,7 @@ def test_benchmark_ends_with_1_when_a_goal_is_missed(
 def test_benchmark_ends_with_2_when_it_cannot_be_measured(
     name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def no_broker(*_: object) -> NoReturn:
+    def no_broker(*_: object, **__: object) -> NoReturn:
         raise Trouble("no broker could be started")
 
     module = {"latency": latency, "footprint": footprint}[name]
