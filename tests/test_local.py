@@ -142,6 +142,7 @@ def test_centre_that_is_typed_at_moves_the_door_of_a_real_daemon(campus: School)
         centre.stdin.write(b"door.unlock main-door 2s\nfly away\nisolate reception 1h\n")
         centre.stdin.close()
         wait_for("refusal", lambda: gateway.log("state.command.refused", verb="isolate"))
+        wait_for("done", lambda: gateway.log("state.command.done"))
         (done,) = gateway.log("state.command.done")
         assert (done["verb"], done["outcome"]) == ("door.unlock", "confirmed")
 
@@ -150,7 +151,7 @@ def test_centre_that_is_typed_at_moves_the_door_of_a_real_daemon(campus: School)
 
         wait_for("printed refusal", lambda: "this key may not ask for it" in printed())
         assert "not understood: fly away" in printed()
-        assert '"type":"org.qorgan.state.command.done"' in printed()
+        wait_for("printed done", lambda: "org.qorgan.state.command.done" in printed())
         assert centre.poll() is None
     finally:
         centre.send_signal(signal.SIGTERM)
