@@ -9,42 +9,34 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Sequence
-from functools import partial
 from typing import Protocol
 
 from gateway.clock import Bell
 from gateway.core.alarms import Alarm
 from gateway.core.commands import Refusal
-from gateway.core.jws import SigningKey, TokenRefused, TokenType, seal
-from gateway.core.message import Heartbeat, heartbeat_payload
-from gateway.core.model import AlarmWord, Fact, Message, Receipt, Stream
+from gateway.core.jws import SigningKey, TokenRefused
+from gateway.core.model import AlarmWord, Message, Receipt, Stream
 from gateway.core.outbox import Outbox, Overdue, Ref
-from gateway.core.paths import Path
 from gateway.core.premises import Premises, Receipts, Route, UplinkSpec
 from gateway.core.trust import Trust
 from gateway.record.entry import Identity
 from gateway.record.writer import Writer
 from gateway.restart import Held
 from gateway.seams import Seams, Seldom
+from gateway.supervision import TOPIC, Supervision
+from gateway.supervision import Listener as Watcher
 from gateway.tokens import Tokens
 from gateway.uplink.link import Ack, Will
 from gateway.uplink.uplink import Uplink
 
-TOPIC = "qorgan/v1"
 IN_FLIGHT_MAX = 40
 """Backlog an uplink may have unacknowledged. Brokers take 20 to 100 at once (mosquitto's Receive
 Maximum is 20); what is more waits in line, and a new alarm would wait behind it."""
 IN_FLIGHT_LOG_MAX = 20
 
 
-class Listener(Protocol):
+class Listener(Watcher, Protocol):
     """What the daemon does with what comes back."""
-
-    def head(self, route: str, stream: Stream) -> int:
-        """The last number given in a stream."""
-
-    def open_alarms(self) -> Sequence[str]:
-        """Ids of the open alarms, oldest first."""
 
     def received(self, route: Route, alarm: str) -> None:
         """A route holds an alarm."""
@@ -54,18 +46,6 @@ class Listener(Protocol):
 
     def overdue(self, route: Route, overdue: Overdue) -> None:
         """Nobody has answered for an alarm in time."""
-
-    def tell(self, facts: Iterable[Fact]) -> None:
-        """Something of our own is broken, or whole again."""
-
-    def look_again(self) -> None:
-        """`deadline` has come nearer."""
-
-    def isolated(self) -> tuple[str, ...]:
-        """Points that are out of service on purpose."""
-
-    def modes(self) -> tuple[str, ...]:
-        """The modes that stand, by name."""
 
     def command(self, route: Route, token: bytes) -> None:
         """Something came on the route's topic for commands; nothing of it is believed yet."""
@@ -91,7 +71,6 @@ class Delivery:
         self._seams = seams
         self._clock = seams.clock
         self._identity = identity
-        self._signer = signer
         self._writer = writer
         self.listener = listener
         self._routes = {route.id: route for route in premises.routes}
@@ -103,16 +82,15 @@ class Delivery:
             start=identity.start,
         )
         self.outboxes = {route.id: Outbox(route) for route in premises.routes}
-        now_us = self._clock.now_us()
-        self._paths = {
-            (route.id, spec.id): Path(
-                route.id, spec.id, heartbeat_ms=spec.heartbeat_ms, now_us=now_us
-            )
-            for route in premises.routes
-            for spec in premises.uplinks
-            if spec.id in route.via
-        }
         self._uplinks = {spec.id: self._uplink(spec) for spec in premises.uplinks}
+        self.paths = Supervision(
+            premises,
+            seams.clock,
+            identity=identity,
+            signer=signer,
+            uplinks=self._uplinks,
+            listener=listener,
+        )
         self._bells = {spec.id: Bell(self._clock) for spec in premises.uplinks}
         self._seldom = Seldom(seams.log, seams.clock)
         self._tokens = Tokens(writer, self._seldom)
@@ -200,9 +178,7 @@ class Delivery:
                 this = ((ref.sequence, ref.sequence),)
                 self._settle(route, Receipt(self._premises.gateway, ref.key, 0, also=this))
         elif ack is not Ack.LOST:
-            path = self._paths[route.id, uplink_id]
-            now_us = self._clock.now_us()
-            self.listener.tell(path.refused(why, now_us, nobody=ack is Ack.NOBODY))
+            self.paths.refused(route.id, uplink_id, why, nobody=ack is Ack.NOBODY)
 
     async def run(self) -> None:
         """Keep every uplink up and every lane moving, until cancelled."""
@@ -233,17 +209,12 @@ class Delivery:
 
     def _take(self, route: Route, uplink: Uplink) -> list[Ref]:
         free = IN_FLIGHT_MAX - uplink.unacknowledged
-        log = self._carrier(route) == uplink.spec.id and uplink.unacknowledged < IN_FLIGHT_LOG_MAX
+        log = (
+            self.paths.carrier(route.id) == uplink.spec.id
+            and uplink.unacknowledged < IN_FLIGHT_LOG_MAX
+        )
         outbox = self.outboxes[route.id]
         return outbox.take(uplink.spec.id, self._clock.now_us(), log=log, limit=max(0, free))
-
-    def _carrier(self, route: Route) -> str | None:
-        """The uplink that carries a route's log: the first good one, else the first connected."""
-        paths = [self._paths[route.id, uplink_id] for uplink_id in route.via]
-        for path in paths:
-            if path.good:
-                return path.uplink
-        return next((path.uplink for path in paths if path.connected), None)
 
     async def _offer(self, uplink_id: str, refs: Sequence[Ref]) -> None:
         """Publish these in order, the alarm stream before anything of the log is waited for.
@@ -262,11 +233,7 @@ class Delivery:
     # --- in --------------------------------------------------------------------------------------
 
     def _on_up(self, uplink: Uplink) -> None:
-        now_us = self._clock.now_us()
-        for path in self._paths.values():
-            if path.uplink == uplink.spec.id:
-                path.up(now_us)
-        self.beat(now_us)
+        self.paths.up(uplink.spec.id)
         for route in self._premises.routes:
             if uplink.spec.id in route.via:
                 self.outboxes[route.id].up(uplink.spec.id)
@@ -274,10 +241,7 @@ class Delivery:
         self.listener.look_again()
 
     def _on_down(self, uplink: Uplink, why: str) -> None:
-        now_us = self._clock.now_us()
-        for path in self._paths.values():
-            if path.uplink == uplink.spec.id:
-                path.down(now_us, why)
+        self.paths.down(uplink.spec.id, why)
         for route in self._premises.routes:
             self.outboxes[route.id].down(uplink.spec.id)
         for bell in self._bells.values():
@@ -312,9 +276,7 @@ class Delivery:
     def _receipted(self, uplink: Uplink, route: Route, receipt: Receipt) -> None:
         self._settle(route, receipt)
         if receipt.beat is not None:
-            path = self._paths[route.id, uplink.spec.id]
-            unheard_us = path.echo(receipt.beat, self._clock.now_us())
-            self.listener.look_again()
+            unheard_us = self.paths.echo(route.id, uplink.spec.id, receipt.beat)
             if unheard_us is not None:
                 self.outboxes[route.id].unheard(uplink.spec.id, unheard_us)
         for word in receipt.alarms:
@@ -330,71 +292,19 @@ class Delivery:
         for alarm in received:
             self.listener.received(route, alarm)
 
-    def path_told(self, route: str, uplink: str) -> str:
-        """How a path is, in a word or two, for people."""
-        path = self._paths[route, uplink]
-        if not path.connected:
-            return "not connected"
-        return "good" if path.good else "connected, nobody answers"
-
     # --- time ------------------------------------------------------------------------------------
 
     def deadline(self) -> int | None:
         """When `wake` will have something to do."""
-        moments = [path.deadline() for path in self._paths.values()]
-        moments += [path.beat_due() for path in self._paths.values()]
-        moments += [outbox.deadline() for outbox in self.outboxes.values()]
+        moments = [self.paths.deadline(), *(box.deadline() for box in self.outboxes.values())]
         return min((moment for moment in moments if moment is not None), default=None)
 
     def wake(self, now_us: int) -> None:
         """Send heartbeats that are due, tell faults of paths, and name overdue alarms."""
-        for route in self._premises.routes:
-            carrier = self._carrier(route)
-            for uplink_id in route.via:
-                self._paths[route.id, uplink_id].in_use = uplink_id == carrier
-        self.beat(now_us)
-        for path in self._paths.values():
-            self.listener.tell(path.wake(now_us))
+        self.paths.wake(now_us)
         for route in self._premises.routes:
             for overdue in self.outboxes[route.id].wake(now_us):
                 self.listener.overdue(route, overdue)
-
-    def beat(self, now_us: int) -> None:
-        """Send the heartbeats that are due now."""
-        for path in self._paths.values():
-            due_us = path.beat_due()
-            if due_us is not None and due_us <= now_us:
-                number = path.beat(now_us)
-                token = self._heartbeat(path, number, now_us)
-                topic = f"{TOPIC}/{self._premises.gateway}/{path.route}/heartbeat"
-                if self._routes[path.route].receipts is Receipts.SIGNED:
-                    self._uplinks[path.uplink].publish(topic, token, qos=0)
-                else:  # nobody echoes there: the broker's word must do here too
-                    taken = partial(self._beat_taken, path, number)
-                    self._uplinks[path.uplink].publish(topic, token, qos=1, on_ack=taken)
-
-    def _beat_taken(self, path: Path, number: int, ack: Ack, _why: str) -> None:
-        if ack is Ack.ACCEPTED:
-            path.echo(number, self._clock.now_us())
-            self.listener.look_again()
-
-    def _heartbeat(self, path: Path, number: int, now_us: int) -> bytes:
-        stamp, me = self._clock.stamp(now_us), self._identity
-        beat = Heartbeat(
-            number=number,
-            ledger=me.ledger,
-            epoch=me.epoch,
-            start=me.start,
-            boot=stamp.boot,
-            monotonic_ms=stamp.monotonic_ms,
-            utc_ms=stamp.utc_ms,
-            synchronised=stamp.synchronised,
-            heads={stream: self.listener.head(path.route, stream) for stream in Stream},
-            open=tuple(self.listener.open_alarms()),
-            isolated=self.listener.isolated(),
-            modes=self.listener.modes(),
-        )
-        return seal(TokenType.HEARTBEAT, heartbeat_payload(beat), self._signer)
 
 
 _WHAT_TO_DO = "check that the centre signs with the key this route lists, and who else may publish"

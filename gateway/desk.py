@@ -96,7 +96,7 @@ class Desk:
             route.id: {
                 "owed": {stream.value: self._owed(route.id, stream) for stream in Stream},
                 "paths": {
-                    uplink: self._delivery.path_told(route.id, uplink) for uplink in route.via
+                    uplink: self._delivery.paths.told(route.id, uplink) for uplink in route.via
                 },
             }
             for route in self._premises.routes

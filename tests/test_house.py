@@ -85,7 +85,7 @@ ARROWS = {
     ),
     "gateway/delivery.py": (
         *("gateway.clock", "gateway.record", "gateway.restart", "gateway.seams"),
-        *("gateway.tokens", "gateway.uplink"),
+        *("gateway.supervision", "gateway.tokens", "gateway.uplink"),
     ),
     "gateway/desk.py": (
         *("gateway.control", "gateway.delivery", "gateway.hands", "gateway.obey"),
@@ -118,6 +118,7 @@ ARROWS = {
         "gateway.uplink.mqtt",
     ),
     "gateway/storage.py": (),
+    "gateway/supervision.py": ("gateway.clock", "gateway.record", "gateway.uplink"),
     "gateway/tokens.py": ("gateway.record", "gateway.seams"),
     "gateway/undelivered.py": (),
     "gateway/upkeep.py": ("gateway.clock", "gateway.record", "gateway.storage"),
