@@ -104,8 +104,10 @@ class SerialPort:
         data = b""
         if self._clock.now_us() < until_us:
             data = await self._inbox.take(until_us)
-        if not data and self._serial is not None and self._inbox.gone is None:
-            # The loop may have been held up for longer than the bytes took to come.
+        alive = self._serial is not None and self._inbox.gone is None
+        # The loop may have been held up for longer than the bytes took to come. Asked first: this
+        # is on the way of every request, and a read that finds nothing costs as much again.
+        if not data and alive and self._asked.poll(0):
             self._readable()
         return data or self._inbox.fetch()
 
