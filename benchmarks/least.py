@@ -82,20 +82,23 @@ def message(sequence: int) -> dict[str, object]:
     }
 
 
-async def connected(options: argparse.Namespace) -> mqtt.Client:
+async def connected(
+    options: argparse.Namespace, user: str = NAME, in_flight: int = 20
+) -> mqtt.Client:
     """A paho client on the running loop, connected with mTLS and TCP_NODELAY."""
     loop = asyncio.get_running_loop()
     up: asyncio.Future[None] = loop.create_future()
     five = options.mqtt == "5"
     client = mqtt.Client(
         CallbackAPIVersion.VERSION2,
-        NAME,
+        user,
         clean_session=None if five else True,
         protocol=mqtt.MQTTv5 if five else mqtt.MQTTv311,
     )
     context = ssl.create_default_context(cafile=options.site / "ca.pem")
-    context.load_cert_chain(options.site / f"{NAME}.pem")
+    context.load_cert_chain(options.site / f"{user}.pem")
     client.tls_set_context(context)
+    client.max_inflight_messages_set(in_flight)
     client.on_connect = lambda *_: up.set_result(None)
     client.connect("127.0.0.1", options.port, KEEPALIVE_S)
     sock = client.socket()

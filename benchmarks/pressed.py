@@ -13,9 +13,11 @@ import os
 import random
 import signal
 import sys
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from drivers.gpio import GpioDriver
 from gateway.clock import SystemClock
@@ -23,6 +25,7 @@ from gateway.config.child import load
 from gateway.core.hardware import device_of
 from gateway.core.premises import Point, Premises
 from gateway.daemon import Gateway
+from gateway.desk import Desk
 from gateway.keys import load_signing_key
 from gateway.log import open_log
 from gateway.record.disk import ThreadedDisk
@@ -34,6 +37,10 @@ from simulators.building.hardware import SimulatedPins
 from simulators.disk.faulty import FaultyDisk
 
 POINT = "guard-post"
+OWED_MEANWHILE = 4
+"""What is new by the time the last of a backlog is settled: presses, and what follows them."""
+
+LOOK_EVERY_S = 0.02
 
 
 class WatchedDisk:
@@ -76,6 +83,8 @@ class Finger:
         self._open = pins.at(point.input.normally_open)
         self._closed = pins.at(point.input.normally_closed)
         self._pins, self._disk, self._faulty = pins, disk, faulty
+        self.desk: Desk | None = None
+        self._settling: asyncio.Task[None] | None = None
         self._wire(pressed=False)
 
     def _wire(self, *, pressed: bool) -> None:
@@ -86,7 +95,7 @@ class Finger:
         """Do what a line says; the answer, or None when that is said later.
 
         `press` answers the microsecond just before the last edge, `drain` answers when everything
-        is on disk.
+        is on disk, `settled` the nanosecond at which nothing of before was owed any more, on disk.
         """
         word, _, number = line.partition(" ")
         match word:
@@ -103,9 +112,29 @@ class Finger:
                 written = self._disk.writer.call(lambda _ledger: None)
                 written.add_done_callback(lambda _: print("drained", flush=True))
                 return None
+            case "settled" if self.desk is not None:
+                settling = self._settled(self.desk, self._disk.writer)
+                self._settling = asyncio.get_running_loop().create_task(settling)
+                return None
             case _:
                 return f"what is {line!r}?"
         return "done"
+
+    async def _settled(self, desk: Desk, writer: Writer | None) -> None:
+        """Ask as `qorgan status` does until next to nothing is owed, then wait for the disk."""
+        owed = OWED_MEANWHILE + 1
+        while owed > OWED_MEANWHILE:
+            await asyncio.sleep(LOOK_EVERY_S)
+            async for told in desk.status(None):
+                owed = sum(_owed_by(told["routes"]))
+        assert writer is not None
+        await writer.call(lambda _ledger: None)
+        print(time.monotonic_ns(), flush=True)
+
+
+def _owed_by(routes: Any) -> Iterator[int]:
+    for route in routes.values():
+        yield from route["owed"].values()
 
 
 class _Ready:
@@ -122,14 +151,18 @@ class _Ready:
         """Nobody listens."""
 
 
-def on_pins(premises: Premises) -> Premises:
-    """Without its buses and what hangs on them: those are `bus`'s to measure."""
+def on_pins(premises: Premises, only: str | None) -> Premises:
+    """Without its buses and what hangs on them, which are `bus`'s to measure.
+
+    only: the one route that is kept; None for all.
+    """
     points = tuple(
         point
         for point in premises.points
         if not any(device_of(address) for address in point.input.addresses)
     )
-    return replace(premises, points=points, buses=(), devices=(), reactions=())
+    routes = tuple(route for route in premises.routes if only in {None, route.id})
+    return replace(premises, points=points, buses=(), devices=(), reactions=(), routes=routes)
 
 
 async def run(options: argparse.Namespace) -> int:
@@ -137,7 +170,7 @@ async def run(options: argparse.Namespace) -> int:
     whole = (await load(options.config)).premises
     if whole is None:
         return 3
-    premises = on_pins(whole)
+    premises = on_pins(whole, options.route)
     clock, log = SystemClock(), open_log("qorgan")
     pins = SimulatedPins(clock.now_us)
     for point in premises.points:
@@ -168,6 +201,7 @@ async def run(options: argparse.Namespace) -> int:
 
     loop.add_reader(sys.stdin, told)
     gateway = await Gateway.open(premises, seams, signer=load_signing_key(Path(premises.key_file)))
+    finger.desk = gateway.desk
     await gateway.run(stopping=stopping, health=_Ready())
     return 0
 
@@ -178,6 +212,7 @@ def main() -> int:
     parser.add_argument("--config", type=Path, required=True)
     parser.add_argument("--ledger", type=Path, required=True)
     parser.add_argument("--faulty", action="store_true", help="on a disk that `stall` slows down")
+    parser.add_argument("--route", help="keep this route only")
     return asyncio.run(run(parser.parse_args()))
 
 

@@ -121,14 +121,14 @@ class Program:
         """Its process id."""
         return self._process.pid
 
-    async def ask(self, line: str = "") -> str:
+    async def ask(self, line: str = "", *, within_s: float = ANSWER_WITHIN_S) -> str:
         """Send a line (none when empty) and return the next line it writes; Trouble if it ends."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         try:
             if line:
                 self._process.stdin.write(line.encode() + b"\n")
-            async with asyncio.timeout(ANSWER_WITHIN_S):
+            async with asyncio.timeout(within_s):
                 answer = await self._process.stdout.readline()
         except (OSError, TimeoutError):
             answer = b""

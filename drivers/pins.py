@@ -93,7 +93,7 @@ def _open_lgpio() -> PinFactory:
             f"lgpio: the pins cannot be opened ({type(error).__name__}: {error}); is this a "
             "Raspberry Pi, is the user in the group gpio, and is no other gateway running?"
         ) from error
-    factory.pin_class = shielded(library.LGPIOPin)
+    factory.pin_class = shielded(let_go(library.LGPIOPin))
     opened: PinFactory = factory
     return opened
 
@@ -155,3 +155,25 @@ def shielded(pin_class: Any) -> Any:
             pin_class._call_when_changed(self, *edge)  # noqa: SLF001 - gpiozero's override point
 
     return type("ShieldedPin", (pin_class,), {"_call_when_changed": call_when_changed})
+
+
+def let_go(pin_class: Any) -> Any:
+    """`pin_class` (gpiozero's for lgpio), which no longer claims a watched line to let go of it.
+
+    lgpio frees the line of a watched pin on a thread of its own, and gpiozero claims it as a plain
+    input at once, when the callback is removed and when the pin is closed: on a real gpiochip that
+    finds the line busy now and then, so that a clean stop reports pins it could not give back.
+    Without the callback the edges go nowhere, and the chip's closing gives every line back.
+    """
+
+    def disable_event_detect(self: Any) -> None:
+        if self._callback is not None:
+            self._callback.cancel()
+            self._callback = None
+
+    def close(self: Any) -> None:
+        with contextlib.suppress(Exception):
+            pin_class.close(self)
+
+    steps = {"_disable_event_detect": disable_event_detect, "close": close}
+    return type("YieldingPin", (pin_class,), steps)

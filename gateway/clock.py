@@ -1,7 +1,8 @@
 """Now, UTC, and waiting until a moment; how far UTC can be trusted.
 
 The only place that asks the machine what time it is. Two times are kept apart: monotonic
-microseconds for every deadline, UTC only to stamp.
+microseconds for every deadline, UTC only to stamp. Nothing here, or anywhere, waits for UTC to be
+right, or believes it where the kernel does not.
 """
 
 from __future__ import annotations
@@ -14,6 +15,12 @@ from pathlib import Path
 from typing import Protocol
 
 from gateway.core.model import Stamp
+
+UTC_MS_MAX = 253_402_300_799_999
+"""9999-12-31T23:59:59.999Z, the last moment RFC 3339 can write. Linux itself stops in 2262."""
+
+LEAP_MS = 1_000
+"""What UTC is ambiguous by during an inserted leap second: the kernel shows 23:59:59 twice."""
 
 # Sleeping in epoll is rounded up to a millisecond, which would add half of one to every alarm.
 # The last stretch before a deadline is therefore waited out by going round the loop.
@@ -66,8 +73,51 @@ class _Timex(ctypes.Structure):
     ]
 
 
+# From linux/timex.h, as adjtimex(2) tells them. TIME_INS, TIME_DEL and TIME_WAIT only announce a
+# leap second, or that it was: the clock is right in them.
 _STA_UNSYNC = 0x0040
+_TIME_OOP = 3
 _TIME_ERROR = 5
+
+_LIBC = ctypes.CDLL(None)
+
+_ASLEEP_NS = 10_000_000
+"""CLOCK_BOOTTIME gains on CLOCK_MONOTONIC only while the machine sleeps; less than this is the time
+between asking the two."""
+
+
+def utc_trust() -> tuple[bool, int | None]:
+    """Is UTC disciplined, and by how many milliseconds may it be wrong: the kernel's own word.
+
+    Two microseconds, no right needed: adjtimex(2) that changes nothing. Where it is forbidden (a
+    container's seccomp filter, systemd's ProtectClock=) UTC counts as not synchronised.
+    """
+    timex = _Timex()
+    state = _LIBC.adjtimex(ctypes.byref(timex))
+    return trust_of(state, timex.status, timex.maxerror)
+
+
+def trust_of(state: int, status: int, maxerror_us: int) -> tuple[bool, int | None]:
+    """What adjtimex(2) returned and wrote, as `utc_trust` tells it.
+
+    The kernel raises maxerror by 0.5 ms a second since the last correction, and at 16 s (after
+    nine hours without one) calls the clock unsynchronised; so it does when anybody sets it.
+    """
+    if state < 0 or state == _TIME_ERROR or status & _STA_UNSYNC:
+        return False, None
+    error_ms = -(-maxerror_us // 1_000)  # a bound is never rounded down
+    return True, error_ms + (LEAP_MS if state == _TIME_OOP else 0)
+
+
+def slept_ns(held_ns: int, measured_ns: int) -> int:
+    """How far CLOCK_BOOTTIME is ahead of CLOCK_MONOTONIC, from what was held and a new look.
+
+    A look reads it too large by the time between the two clocks, never too small; so only a
+    smaller one is truer, and one that is larger by far shows that the machine has slept.
+    """
+    if measured_ns < held_ns or measured_ns > held_ns + _ASLEEP_NS:
+        return measured_ns
+    return held_ns
 
 
 class _SpinTimer:
@@ -104,21 +154,32 @@ class SystemClock:
         """Read the boot id once; raises OSError where there is none (not Linux)."""
         boot_id = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii")
         self._boot = boot_id[:8]
-        self._libc = ctypes.CDLL(None, use_errno=True)
+        self._slept_ns = min(_look_slept_ns() for _ in range(5))
 
     def now_us(self) -> int:
         return time.monotonic_ns() // 1_000
 
     def stamp(self, at_us: int) -> Stamp:
-        age_ms = max(0, self.now_us() - at_us) // 1_000
-        synchronised, error_ms = self._trust()
+        synchronised, error_ms = utc_trust()
+        now_ns, utc_ns = time.monotonic_ns(), time.time_ns()
+        at_ns = min(at_us * 1_000, now_ns)
+        utc_ms = (utc_ns - (now_ns - at_ns)) // 1_000_000
         return Stamp(
-            utc_ms=time.time_ns() // 1_000_000 - age_ms,
+            utc_ms=min(max(0, utc_ms), UTC_MS_MAX),
             synchronised=synchronised,
             error_ms=error_ms,
             boot=self._boot,
-            monotonic_ms=time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1_000_000 - age_ms,
+            monotonic_ms=(at_ns + self._slept()) // 1_000_000,
         )
+
+    def _slept(self) -> int:
+        """Steady between two sleeps, so that what happened later never has the earlier stamp."""
+        for _ in range(3):  # a pause between two clocks is not taken for a sleep
+            measured_ns = _look_slept_ns()
+            if measured_ns <= self._slept_ns + _ASLEEP_NS:
+                break
+        self._slept_ns = slept_ns(self._slept_ns, measured_ns)
+        return self._slept_ns
 
     def call_at(self, at_us: int, callback: Callable[[], None], *, relaxed: bool = False) -> Timer:
         loop = asyncio.get_running_loop()
@@ -137,13 +198,10 @@ class SystemClock:
         if rest_us > 0:
             time.sleep(rest_us / 1e6)  # noqa: ASYNC251 -- a timer of the loop would be 1 ms late
 
-    def _trust(self) -> tuple[bool, int | None]:
-        """What adjtimex(2) says: is UTC disciplined, and by how much may it be wrong."""
-        timex = _Timex()
-        state = self._libc.adjtimex(ctypes.byref(timex))
-        if state < 0 or state == _TIME_ERROR or timex.status & _STA_UNSYNC:
-            return False, None
-        return True, int(timex.maxerror) // 1_000
+
+def _look_slept_ns() -> int:
+    now_ns = time.monotonic_ns()
+    return time.clock_gettime_ns(time.CLOCK_BOOTTIME) - now_ns
 
 
 class Bell:

@@ -42,6 +42,7 @@ from gateway.points import Points
 from gateway.record.ledger import Found
 from gateway.record.writer import Writer
 from gateway.recorder import NOTHING, Recorder
+from gateway.resend import Resend
 from gateway.restart import Held, held_by, inventory, outputs, recall, wires
 from gateway.seams import Seams, Seldom
 from gateway.storage import DiskNews
@@ -126,22 +127,32 @@ class Gateway:
             keep=self._keep,
         )
         self._register.locked_down = lambda: self._hands.reactions.lockdown is not None
-        self._obey, self.desk = self._orderlies()
+        self._resend, self._obey, self.desk = self._orderlies()
         recall(seams.memory, held.kept, self._keep)
         self._unlogged: list[Event] = []
         self._after: Timer | None = None
         self._undelivered = Undelivered()
         self._check_us = self._alive_us = self._clock.now_us()
 
-    def _orderlies(self) -> tuple[Obey, Desk]:
-        """Who obeys commands, and who answers at the control socket."""
+    def _orderlies(self) -> tuple[Resend, Obey, Desk]:
+        """Who sends history again, who obeys commands, who answers at the control socket."""
         premises, seams, identity = self._premises, self._seams, self._held.identity
+        resend = Resend(
+            premises,
+            identity,
+            self._clock,
+            self._writer,
+            send=self._delivery.resend,
+            head=self.head,
+            tell=self.tell,
+        )
         obey = Obey(
             premises,
             identity,
             self._clock,
             hands=self._hands,
             modes=self._modes,
+            send_again=resend.ask,
             seldom=Seldom(seams.log, seams.clock),
             tell=self.tell,
             pass_on=self._points.pass_on,
@@ -156,7 +167,7 @@ class Gateway:
             delivery=self._delivery,
             obey=obey,
         )
-        return obey, desk
+        return resend, obey, desk
 
     @classmethod
     async def open(cls, premises: Premises, seams: Seams, *, signer: SigningKey) -> Gateway:
@@ -229,7 +240,7 @@ class Gateway:
         for outbox in self._delivery.outboxes.values():
             outbox.answered(alarm)
         for route in self._premises.routes:
-            self.tell(self._undelivered.settled(route, alarm, self._clock.now_us()))
+            self.tell(self._undelivered.answered(route, alarm, self._clock.now_us()))
 
     # --- what delivery reports -------------------------------------------------------------------
 
@@ -253,9 +264,9 @@ class Gateway:
         self._obey.refuse(refusal)
 
     def received(self, route: Route, alarm: str) -> None:
-        self.tell(self._undelivered.received(route, alarm, self._clock.now_us()))
-        speaks = route.answers or not any(other.answers for other in self._premises.routes)
-        if speaks:
+        now_us, unanswered = self._clock.now_us(), self._register.unanswered(alarm) is not None
+        self.tell(self._undelivered.received(route, alarm, now_us, unanswered=unanswered))
+        if self._premises.speaks(route):
             data: dict[str, Json] = {"route": route.id}
             self._answer(alarm, AlarmState.RECEIVED, data)
 
@@ -278,8 +289,8 @@ class Gateway:
         self.tell(self._undelivered.overdue(route, overdue, owed=owed))
         if overdue.step < len(route.then):
             self._recorder.owe_also(overdue.alarm, route.then[overdue.step])
-        alarm = self._register.find(overdue.alarm)
-        if alarm is not None:
+        alarm = self._register.unanswered(overdue.alarm)
+        if alarm is not None and self._premises.speaks(route):
             self._hands.unanswered(alarm)
 
     def _take_over(self, found: Found) -> None:
@@ -308,6 +319,7 @@ class Gateway:
                 loops = (
                     tasks.create_task(self._attend(health), name="attend"),
                     tasks.create_task(self._delivery.run(), name="deliver"),
+                    tasks.create_task(self._resend.run(), name="resend"),
                 )
                 await stopping.wait()
                 for loop in loops:
@@ -320,7 +332,8 @@ class Gateway:
         """Owe what was owed, and say that we are back."""
         now_us, held = self._clock.now_us(), self._held
         self._delivery.restore(held, self._register.open)
-        data: dict[str, Json] = {"open": list[Json](self.open_alarms())}
+        faults = list[Json](self._standing.from_before)
+        data: dict[str, Json] = {"open": list[Json](self.open_alarms()), "faults": faults}
         facts = [Fact("state.gateway.restarted", self._premises.gateway, now_us, data=data)]
         facts += inventory(self._premises, held.inventory, now_us)
         facts += self.upkeep.begin(trouble=held.trouble, set_aside=held.set_aside, lost=held.lost)

@@ -15,8 +15,9 @@ from gateway.clock import Bell
 from gateway.core.alarms import Alarm
 from gateway.core.commands import Refusal
 from gateway.core.jws import SigningKey, TokenRefused
-from gateway.core.model import AlarmWord, Message, Receipt, Stream
-from gateway.core.outbox import Outbox, Overdue, Ref
+from gateway.core.lane import Ref
+from gateway.core.model import AlarmWord, Message, Receipt, Stream, StreamKey
+from gateway.core.outbox import Outbox, Overdue
 from gateway.core.premises import Premises, Receipts, Route, UplinkSpec
 from gateway.core.trust import Trust
 from gateway.record.entry import Identity
@@ -26,13 +27,16 @@ from gateway.seams import Seams, Seldom
 from gateway.supervision import TOPIC, Supervision
 from gateway.supervision import Listener as Watcher
 from gateway.tokens import Tokens
-from gateway.uplink.link import Ack, Will
+from gateway.uplink.link import Ack, OnAck, Will
 from gateway.uplink.uplink import Uplink
 
-IN_FLIGHT_MAX = 40
-"""Backlog an uplink may have unacknowledged. Brokers take 20 to 100 at once (mosquitto's Receive
-Maximum is 20); what is more waits in line, and a new alarm would wait behind it."""
-IN_FLIGHT_LOG_MAX = 20
+IN_FLIGHT_MAX = 18
+"""Backlog an uplink may have unacknowledged. Mosquitto takes 20 at once unless it is told otherwise
+(its Receive Maximum); what is more waits in line, and a new alarm would wait behind it."""
+IN_FLIGHT_LOG_MAX = 16
+GROUP = 6
+"""Backlog goes out so many at a time, once there is room for them: each look has its price."""
+IN_FLIGHT_RESEND_MAX = 12
 
 
 class Listener(Watcher, Protocol):
@@ -89,6 +93,7 @@ class Delivery:
             identity=identity,
             signer=signer,
             uplinks=self._uplinks,
+            owed=lambda route: self.outboxes[route].count(Stream.ALARM),
             listener=listener,
         )
         self._bells = {spec.id: Bell(self._clock) for spec in premises.uplinks}
@@ -109,7 +114,7 @@ class Delivery:
         return Uplink(
             spec,
             self._seams.connector,
-            client_id=me,
+            client_id=f"{me}_{spec.id}",  # two uplinks may lead to one broker
             will=gone,
             birth=here,
             goodbye=gone,
@@ -169,6 +174,23 @@ class Delivery:
 
         self._uplinks[uplink_id].publish(topic, token, qos=1, on_ack=acked)
 
+    def resend(self, key: StreamKey, tokens: Sequence[bytes], on_ack: OnAck) -> bool:
+        """Publish history, on the uplink that carries the log; False, and nothing: not now.
+
+        Whatever is owed goes before: nothing may be left to offer, and room is kept for an alarm.
+        """
+        carrier = self.paths.carrier(key.route)
+        if carrier is None or not self.outboxes[key.route].all_offered(carrier):
+            return False
+        uplink = self._uplinks[carrier]
+        if uplink.unacknowledged + len(tokens) > IN_FLIGHT_RESEND_MAX:
+            return False
+        self._trust.elders.add(key.ledger)  # its receipts are no stranger's
+        for token in tokens:
+            topic = f"{TOPIC}/{self._premises.gateway}/{key.route}/resend"
+            uplink.publish(topic, token, qos=1, on_ack=on_ack)
+        return True
+
     def _acked(self, uplink_id: str, ref: Ref, ack: Ack, why: str) -> None:
         """PUBACK says only that the broker has the bytes; a refusal says that nobody will."""
         route = self._routes[ref.key.route]
@@ -176,7 +198,8 @@ class Delivery:
         if ack is Ack.ACCEPTED:
             if route.receipts is Receipts.PUBACK:
                 this = ((ref.sequence, ref.sequence),)
-                self._settle(route, Receipt(self._premises.gateway, ref.key, 0, also=this))
+                receipt = Receipt(self._premises.gateway, ref.key, 0, also=this)
+                self._settle(route, receipt, uplink_id)
         elif ack is not Ack.LOST:
             self.paths.refused(route.id, uplink_id, why, nobody=ack is Ack.NOBODY)
 
@@ -213,8 +236,9 @@ class Delivery:
             self.paths.carrier(route.id) == uplink.spec.id
             and uplink.unacknowledged < IN_FLIGHT_LOG_MAX
         )
+        limit = free if free >= GROUP else 0
         outbox = self.outboxes[route.id]
-        return outbox.take(uplink.spec.id, self._clock.now_us(), log=log, limit=max(0, free))
+        return outbox.take(uplink.spec.id, self._clock.now_us(), log=log, limit=limit)
 
     async def _offer(self, uplink_id: str, refs: Sequence[Ref]) -> None:
         """Publish these in order, the alarm stream before anything of the log is waited for.
@@ -274,7 +298,7 @@ class Delivery:
         self._seldom("receipt refused", {**where, "why": why, "do": _WHAT_TO_DO})
 
     def _receipted(self, uplink: Uplink, route: Route, receipt: Receipt) -> None:
-        self._settle(route, receipt)
+        self._settle(route, receipt, uplink.spec.id)
         if receipt.beat is not None:
             unheard_us = self.paths.echo(route.id, uplink.spec.id, receipt.beat)
             if unheard_us is not None:
@@ -283,10 +307,11 @@ class Delivery:
             self.listener.word(route, word)
         self._bells[uplink.spec.id].ring()
 
-    def _settle(self, route: Route, receipt: Receipt) -> None:
-        struck, received = self.outboxes[route.id].receipt(receipt)
+    def _settle(self, route: Route, receipt: Receipt, uplink: str) -> None:
+        now_us = self._clock.now_us()
+        struck, received = self.outboxes[route.id].receipt(receipt, uplink=uplink, now_us=now_us)
         if struck:
-            utc_ms = self._clock.stamp(self._clock.now_us()).utc_ms
+            utc_ms = self._clock.stamp(now_us).utc_ms
             self._writer.settle(receipt.key, struck, utc_ms)
             self._tokens.forget(receipt.key, struck)
         for alarm in received:

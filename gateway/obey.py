@@ -11,6 +11,7 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 from gateway.clock import Clock, Timer
@@ -21,6 +22,7 @@ from gateway.core.modes import KEPT as MODES
 from gateway.core.modes import Modes
 from gateway.core.premises import Premises
 from gateway.core.reactions.reactions import Refused
+from gateway.core.resend import numbers_of
 from gateway.core.verbs import Verb
 from gateway.hands import Hands
 from gateway.heed import Heed
@@ -36,6 +38,12 @@ UNDER_WAY_MAX = 64
 
 KEPT = "orders"
 """Under which name the ledger keeps what is under way."""
+
+_STOPPED = "the gateway stopped before its wires had answered: look what the door does"
+_STOPPED_SENDING = "the gateway stopped before all was sent: ask again for what has not come"
+
+SendAgain = Callable[[Order, Callable[[Mapping[str, Json], str], None]], Refused | None]
+"""Takes an order to send again; calls back later with data for the answer, and why it failed."""
 
 
 @dataclass(slots=True)
@@ -61,6 +69,7 @@ class Obey:
         *,
         hands: Hands,
         modes: Modes,
+        send_again: SendAgain,
         seldom: Seldom,
         tell: Tell,
         pass_on: Callable[[Iterable[Item]], None],
@@ -75,6 +84,7 @@ class Obey:
         self._clock = clock
         self._hands = hands
         self._modes = modes
+        self._send_again = send_again
         self._tell = tell
         self._pass_on = pass_on
         self._changed = changed
@@ -102,8 +112,8 @@ class Obey:
         if ended:
             self._changed()
         for told in _listed(kept.get(KEPT)):
-            why = "the gateway stopped before its wires had answered: look what the door does"
-            names = ("command", "verb", "by", "route", "target", "local")
+            why = _STOPPED_SENDING if told.get("verb") == Verb.RESEND else _STOPPED
+            names = ("command", "verb", "by", "route", "target", "asked", "local")
             data: dict[str, Json] = {name: told[name] for name in names if name in told}
             self._answered(data | {"why": why}, "failed", {KEPT: "[]"})
 
@@ -199,9 +209,11 @@ class Obey:
             )
 
     def _obey(self, order: Order, now_us: int) -> list[Fact]:
+        if order.verb is Verb.RESEND:
+            return self._again(order, now_us)
         if not order.verb.physical:
             return self._mode(order, now_us)
-        if len(self._under_way) >= UNDER_WAY_MAX:
+        if sum(bool(one.waiting) for one in self._under_way) >= UNDER_WAY_MAX:
             return self._not(order, Refused("too many commands are under way", ("it, later",)))
         deeds = self._begin(order, now_us)
         if isinstance(deeds, Refused):
@@ -236,8 +248,8 @@ class Obey:
                 target.names, until_us=until_us, at_us=now_us, cause=by, by=by
             )
         (door,) = target.names
-        now_ms = self._clock.stamp(now_us).monotonic_ms
-        not_after_us = now_us + (order.not_after_ms - now_ms) * US_PER_MS
+        left_ms = order.not_after_ms - self._clock.stamp(now_us).monotonic_ms
+        not_after_us = now_us + left_ms * US_PER_MS
         if order.verb is Verb.DOOR_UNLOCK:
             return reactions.unlock(
                 door, for_ms=target.for_ms, not_after_us=not_after_us, at_us=now_us, cause=by
@@ -256,6 +268,21 @@ class Obey:
         asked, locked = order.target.names or lockdown.doors, set(moved)
         return tuple(door for door in lockdown.doors if door in asked and door not in locked)
 
+    def _again(self, order: Order, now_us: int) -> list[Fact]:
+        """History is sent as there is room for it; the answer waits until all has gone."""
+        under_way = _UnderWay(order, {}, ())
+        if refused := self._send_again(order, partial(self._sent, under_way)):
+            return self._not(order, refused)
+        self._under_way.append(under_way)
+        return [self._answer(under_way, "accepted", now_us)]
+
+    def _sent(self, under_way: _UnderWay, data: Mapping[str, Json], why: str) -> None:
+        if self._stopped:
+            return
+        self._under_way.remove(under_way)
+        more: Mapping[str, Json] = {**data, "why": why} if why else data
+        self._answer(under_way, "failed" if why else "done", self._clock.now_us(), more)
+
     def _mode(self, order: Order, now_us: int) -> list[Fact]:
         """Drills, isolation and walk tests."""
         target, by = order.target, order.by
@@ -272,8 +299,6 @@ class Obey:
                 found += self._modes.isolate(target.names[0], for_ms=for_ms, at_us=now_us, by=by)
             case Verb.WALK_TEST:
                 found += self._modes.walk_test(target.names[0], for_ms=for_ms, at_us=now_us, by=by)
-            case _:
-                return self._not(order, Refused("this gateway cannot send again yet"))
         if not found:
             return self._not(order, Refused("there is nothing to end", (begins.value,)))
         under_way = _UnderWay(order, {}, ())
@@ -322,7 +347,7 @@ class Obey:
         order = under_way.order
         data = _told(order) | dict(more or {})
         kept = {}
-        if order.verb.physical:
+        if order.verb.physical or order.verb is Verb.RESEND:
             kept[KEPT] = json.dumps([_told(other.order) for other in self._under_way])
         fact = self._answered(data, phase, kept, at_us=now_us)
         self._judge.answered(order, fact)
@@ -354,13 +379,14 @@ class Obey:
 
 def _told(order: Order) -> dict[str, Json]:
     """What every answer to an order says of it, and what is kept of one that is under way."""
-    names = order.target.names
+    names, asked = order.target.names, numbers_of(order.target)
     return {
         "command": order.command,
         "verb": order.verb.value,
         "by": order.kid,
         "route": order.route,
         **({"target": list[Json](names)} if names else {}),
+        **({"asked": asked} if asked else {}),
         **({"local": True} if order.local else {}),
     }
 

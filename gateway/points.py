@@ -24,7 +24,13 @@ from gateway.restart import Held
 RELAXED_US = 200_000
 """A deadline further away than this may be met a few milliseconds late."""
 
+NOT_BEFORE_MS = 1_767_225_600_000
+"""2026-01-01: what is dated earlier was dated by a clock that was wrong. How long ago it was is not
+known then, nor while this clock is not synchronised; it counts from the start."""
+
 _COUNT = "count "
+_PACE = ""
+"""No point: the timer of presses that are held back."""
 
 Item = Confirmed | Fact | Remember
 Tell = Callable[[Iterable[Fact], Mapping[str, str]], None]
@@ -69,6 +75,7 @@ class Points:
             address: point.id for point in premises.points for address in self._watched(point)
         }
         self._timers: dict[str, Timer] = {}
+        self._pace_us = 0
 
     def _monitor(
         self, point: Point, held: Held, kept: Mapping[str, Remember]
@@ -78,7 +85,9 @@ class Points:
             return DoorMonitor(point, counts=counts)
         now_us = self._clock.now_us()
         proved_ms = held.last_proved.get(point.id, held.first_start_utc_ms)
-        age_ms = max(0, self._clock.stamp(now_us).utc_ms - proved_ms)
+        now = self._clock.stamp(now_us)
+        dated = now.synchronised and proved_ms >= NOT_BEFORE_MS
+        age_ms = max(0, now.utc_ms - proved_ms) if dated else 0
         return Monitor(
             point,
             proved_us=now_us - age_ms * US_PER_MS,
@@ -186,6 +195,21 @@ class Points:
                 kept = {}
         if kept:
             self._keep(kept)
+        self._await_pace()
+
+    def _await_pace(self) -> None:
+        """A press that is held back makes no event, and nobody else looks before its moment."""
+        due_us = self._register.deadline()
+        if due_us is None or (_PACE in self._timers and due_us == self._pace_us):
+            return
+        if _PACE in self._timers:
+            self._timers.pop(_PACE).cancel()
+        self._pace_us = due_us
+        self._timers[_PACE] = self._clock.call_at(due_us, self._paced, relaxed=True)
+
+    def _paced(self) -> None:
+        self._timers.pop(_PACE, None)
+        self._told(self._register.wake(self._clock.now_us()), {})
 
     def _schedule(self, point_id: str) -> None:
         timer = self._timers.pop(point_id, None)

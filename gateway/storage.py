@@ -7,7 +7,8 @@ from collections.abc import Callable
 from gateway.core.model import Fact, Json
 
 LATE_GOOD_AGAIN_US = 60_000_000
-"""A disk that was late is good again after this long without being late."""
+"""A disk that was late is good again after this long without being late. So is one that fails
+again so soon after it was good: a card that comes and goes is one fault, not hundreds."""
 
 
 class DiskNews:
@@ -30,24 +31,33 @@ class Storage:
     """Joins the three ways storage fails into one standing fault."""
 
     def __init__(self) -> None:
+        # well_us: since when nothing has gone wrong, and it is only waited; None while it fails
         self._why: str | None = None
-        self._late_us: int | None = None
+        self._well_us: int | None = None
+        self._cleared_us: int | None = None
+        self._relapsed = False
 
     def failed(self, now_us: int, why: str, text: str) -> list[Fact]:
         """The disk refuses: full, read-only, broken, or there is none."""
         already, self._why = self._why, why
-        self._late_us = None
+        self._well_us = None
         if already is not None and already != "late":
             return []
+        if self._cleared_us is not None:
+            self._relapsed = now_us - self._cleared_us < LATE_GOOD_AGAIN_US
         return [self._raised(now_us, {"why": why, "text": text})]
 
     def recovered(self, now_us: int) -> list[Fact]:
         """Everything that was kept in memory is on disk."""
+        if self._relapsed and self._why not in {None, "late"}:
+            self._well_us = now_us
+            return []
         return self._cleared(now_us)
 
     def late(self, now_us: int) -> list[Fact]:
         """An alarm went ahead of the disk."""
-        self._late_us = now_us
+        if self._why is None or self._well_us is not None:
+            self._well_us = now_us
         if self._why is not None:
             return []
         self._why = "late"
@@ -58,20 +68,18 @@ class Storage:
 
         lost: messages that were owed and could not be read from it, None when none could be.
         """
-        self._late_us = now_us
-        self._why = self._why or "late"
+        if self._why is None or self._well_us is not None:
+            self._well_us, self._why = now_us, "late"
         return [self._raised(now_us, {"why": "corrupt", "set_aside": path, **_lost(lost)})]
 
     def replaced(self, now_us: int, *, lost: int | None) -> list[Fact]:
         """Another disk is in the place of the one before, and not everything owed is on it."""
-        self._late_us, self._why = now_us, "late"
+        self._well_us, self._why = now_us, "late"
         return [self._raised(now_us, {"why": "replaced", **_lost(lost)})]
 
     def deadline(self) -> int | None:
         """When `wake` may clear the fault; None: not by itself."""
-        if self._why != "late" or self._late_us is None:
-            return None
-        return self._late_us + LATE_GOOD_AGAIN_US
+        return None if self._well_us is None else self._well_us + LATE_GOOD_AGAIN_US
 
     def wake(self, now_us: int) -> list[Fact]:
         """The fault's end, when its time has come."""
@@ -82,8 +90,11 @@ class Storage:
         return Fact("fault.storage.raised", "ledger", at_us, data=data)
 
     def _cleared(self, at_us: int) -> list[Fact]:
-        was, self._why, self._late_us = self._why, None, None
-        return [] if was is None else [Fact("fault.storage.cleared", "ledger", at_us)]
+        was, self._why, self._well_us = self._why, None, None
+        if was is None:
+            return []
+        self._cleared_us = at_us
+        return [Fact("fault.storage.cleared", "ledger", at_us)]
 
 
 def _lost(count: int | None) -> dict[str, Json]:

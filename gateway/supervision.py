@@ -6,14 +6,16 @@ connections are `uplink/`'s. Nothing here waits for anything.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import itertools
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Protocol
 
 from gateway.clock import Clock
 from gateway.core.jws import SigningKey, TokenType, seal
 from gateway.core.message import Heartbeat, heartbeat_payload
-from gateway.core.model import Fact, Stream
+from gateway.core.model import Fact, Json, Stream
 from gateway.core.paths import Path
 from gateway.core.premises import Premises, Receipts
 from gateway.record.entry import Identity
@@ -56,19 +58,27 @@ class Supervision:
         identity: Identity,
         signer: SigningKey,
         uplinks: Mapping[str, Uplink],
+        owed: Callable[[str], int],
         listener: Listener,
     ) -> None:
+        """owed: how many messages of a route's alarm stream no receipt covers."""
         self._clock = clock
         self._gateway = premises.gateway
         self._identity = identity
         self._signer = signer
         self._uplinks = uplinks
+        self._owed = owed
         self._listener = listener
         self._routes = {route.id: route for route in premises.routes}
+        numbers = {route.id: itertools.count(1) for route in premises.routes}
         now_us = clock.now_us()
         self._paths = {
             (route.id, spec.id): Path(
-                route.id, spec.id, heartbeat_ms=spec.heartbeat_ms, now_us=now_us
+                route.id,
+                spec.id,
+                heartbeat_ms=spec.heartbeat_ms,
+                now_us=now_us,
+                numbers=numbers[route.id],
             )
             for route in premises.routes
             for spec in premises.uplinks
@@ -88,7 +98,9 @@ class Supervision:
         path = self._paths[route, uplink]
         if not path.connected:
             return "not connected"
-        return "good" if path.good else "connected, nobody answers"
+        if path.good:
+            return "good"
+        return "answers again" if path.recovering else "connected, nobody answers"
 
     # --- what happens ----------------------------------------------------------------------------
 
@@ -114,7 +126,7 @@ class Supervision:
     def refused(self, route: str, uplink: str, why: str, *, nobody: bool) -> None:
         """The broker says that a publish went nowhere; nobody: taken, but nobody subscribes."""
         now_us = self._clock.now_us()
-        self._listener.tell(self._paths[route, uplink].refused(why, now_us, nobody=nobody))
+        self._tell(self._paths[route, uplink].refused(why, now_us, nobody=nobody))
 
     def _over(self, uplink: str) -> list[Path]:
         return [path for path in self._paths.values() if path.uplink == uplink]
@@ -134,8 +146,25 @@ class Supervision:
             for uplink in route.via:
                 self._paths[route.id, uplink].in_use = uplink == carrier
         self._beat(now_us)
+        facts: list[Fact] = []
         for path in self._paths.values():
-            self._listener.tell(path.wake(now_us))
+            path.still_down(self._uplinks[path.uplink].why)
+            facts += path.wake(now_us)
+        self._tell(facts)
+
+    def _tell(self, facts: Iterable[Fact]) -> None:
+        """Tell faults of paths, each with what else its route has: good uplinks, and debts.
+
+        Whoever reads one must see at once whether alarms still get through.
+        """
+        told: list[Fact] = []
+        for fact in facts:
+            route = str(fact.data["route"])
+            good = [uplink for uplink in self._routes[route].via if self._paths[route, uplink].good]
+            more: dict[str, Json] = {"good": list[Json](good), "owed": self._owed(route)}
+            told.append(replace(fact, data={**fact.data, **more}))
+        if told:
+            self._listener.tell(told)
 
     def _beat(self, now_us: int) -> None:
         """Send the heartbeats that are due now."""

@@ -9,9 +9,10 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
+from gateway.core.lane import Ref
 from gateway.core.model import Message, StreamKey
-from gateway.core.outbox import Ref
 from gateway.record.entry import LedgerError
 from gateway.record.writer import Writer
 from gateway.seams import Seldom
@@ -19,8 +20,26 @@ from gateway.seams import Seldom
 RECENT_MAX = 1_000
 """Tokens kept in memory, about a megabyte: what is offered soon after it was sealed."""
 
+AHEAD = 128
+"""Messages read at once, asked for or not: what is owed is owed in stretches, and every read is a
+hop to the disk's thread, behind whatever is being synced there."""
+
+AHEAD_MAX = 8 * AHEAD
+"""Messages kept that were read, about a megabyte: two routes, two streams, this stretch and the
+next."""
+
 READ_WITHIN_S = 1.0
 """A lane waits no longer for owed messages: a disk that hangs must not hold back what is new."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Stretch:
+    """Numbers of a stream, both ends in, that are being read."""
+
+    key: StreamKey
+    first: int
+    last: int
+    read: asyncio.Future[list[Message]]
 
 
 class Tokens:
@@ -30,6 +49,14 @@ class Tokens:
         self._writer = writer
         self._seldom = seldom
         self._recent: OrderedDict[Ref, bytes] = OrderedDict()
+        self._ahead: OrderedDict[Ref, bytes] = OrderedDict()
+        self._coming: dict[StreamKey, _Stretch] = {}
+        self._read_to: dict[StreamKey, int] = {}
+
+    @property
+    def held(self) -> int:
+        """How many tokens are in memory."""
+        return len(self._recent) + len(self._ahead)
 
     def keep(self, ref: Ref, token: bytes) -> None:
         """Remember a message that was just sealed."""
@@ -41,36 +68,80 @@ class Tokens:
         """Let go of messages that are settled."""
         for first, last in ranges:
             for sequence in range(first, min(last, first + RECENT_MAX) + 1):
-                self._recent.pop(Ref(key, sequence), None)
+                ref = Ref(key, sequence)
+                self._recent.pop(ref, None)
+                self._ahead.pop(ref, None)
 
     async def fetch(self, refs: Sequence[Ref]) -> tuple[list[tuple[Ref, bytes]], list[Ref]]:
         """The bytes that could be had, in the order asked for; and those that exist nowhere.
 
-        One read for each stretch of numbers. Nowhere are log entries that were given up with a
-        full queue: neither memory, nor the queue, nor the ledger has them.
+        One read for each stretch of numbers, and the next stretch while these go out. Nowhere are
+        log entries that were given up with a full queue: neither memory, nor the queue, nor the
+        ledger has them.
         """
-        found = {ref: token for ref in refs if (token := self._recent.get(ref)) is not None}
-        missing = [ref for ref in refs if ref not in found]
+        found: dict[Ref, bytes] = {}
         gone: list[Ref] = []
-        while missing:
-            stretch = [missing.pop(0)]
-            while missing and missing[0] == Ref(stretch[0].key, stretch[-1].sequence + 1):
-                stretch.append(missing.pop(0))
-            held, why = await self._read(stretch[0], stretch[-1])
-            if why:
-                self._seldom(f"owed messages {why}", {"first": stretch[0]})
-                break
-            found |= {Ref(message.key, message.sequence): message.token for message in held}
-            gone += [ref for ref in stretch if ref not in found]
+        why = ""
+        for ref in refs:
+            token = self._at_hand(ref)
+            if token is None and not why:
+                why = await self._have_read(ref)
+                token = self._at_hand(ref)
+                if why:
+                    self._seldom(f"owed messages {why}", {"first": ref})
+                elif token is None:
+                    gone.append(ref)
+            if token is not None:
+                found[ref] = token
         if gone:
             self._seldom("owed messages are gone: the disk never had them", {"first": gone[0]})
+        elif found and not why:
+            self._look_ahead(refs[-1])
         return [(ref, found[ref]) for ref in refs if ref in found], gone
 
-    async def _read(self, first: Ref, last: Ref) -> tuple[list[Message], str]:
-        read = self._writer.read(first.key, first.sequence, last.sequence)
+    def _at_hand(self, ref: Ref) -> bytes | None:
+        token = self._recent.get(ref)
+        return self._ahead.get(ref) if token is None else token
+
+    async def _have_read(self, ref: Ref) -> str:
+        """Wait until the stretch a message is in has been read; why it could not be, or ""."""
+        stretch = self._coming.get(ref.key)
+        if stretch is None or not stretch.first <= ref.sequence <= stretch.last:
+            stretch = self._begin(ref.key, ref.sequence)
         try:
-            return await asyncio.wait_for(read, READ_WITHIN_S), ""
+            await asyncio.wait_for(asyncio.shield(stretch.read), READ_WITHIN_S)
         except TimeoutError:
-            return [], "could not be read: the disk does not answer"
+            return "could not be read: the disk does not answer"
         except LedgerError as error:
-            return [], f"could not be read: {error}"
+            return f"could not be read: {error}"
+        self._came(stretch)
+        return ""
+
+    def _look_ahead(self, ref: Ref) -> None:
+        """Have the next stretch read while this one goes out; not beyond a stretch with holes."""
+        to = self._read_to.get(ref.key, 0)
+        if ref.key not in self._coming and ref.sequence <= to < ref.sequence + AHEAD // 2:
+            self._begin(ref.key, to + 1)
+
+    def _begin(self, key: StreamKey, first: int) -> _Stretch:
+        last = first + AHEAD - 1
+        stretch = _Stretch(key, first, last, self._writer.read(key, first, last))
+        self._coming[key] = stretch
+        stretch.read.add_done_callback(lambda _: self._came(stretch))
+        return stretch
+
+    def _came(self, stretch: _Stretch) -> None:
+        """Keep what was read, once."""
+        if self._coming.get(stretch.key) is not stretch:
+            return
+        del self._coming[stretch.key]
+        self._read_to.pop(stretch.key, None)
+        if stretch.read.cancelled() or stretch.read.exception() is not None:
+            return
+        messages = stretch.read.result()
+        for message in messages:
+            self._ahead[Ref(message.key, message.sequence)] = message.token
+        while len(self._ahead) > AHEAD_MAX:
+            self._ahead.popitem(last=False)
+        if len(messages) == AHEAD:
+            self._read_to[stretch.key] = stretch.last

@@ -52,12 +52,12 @@ class Upkeep:
     def begin(self, *, trouble: str | None, set_aside: str | None, lost: int | None) -> list[Fact]:
         """What is to be said of the disk at a start; of a good one that nothing stands any more."""
         now_us = self._clock.now_us()
-        facts = [Fact("fault.storage.cleared", "ledger", now_us)]
+        facts: list[Fact] = []
         if trouble is not None:
-            facts = self._storage.failed(now_us, "memory", trouble)
+            facts += self._storage.failed(now_us, "memory", trouble)
         if set_aside is not None:
-            facts = self._storage.set_aside(now_us, set_aside, lost=lost)
-        return facts
+            facts += self._storage.set_aside(now_us, set_aside, lost=lost)
+        return facts or [Fact("fault.storage.cleared", "ledger", now_us)]
 
     # --- what the writer and the recorder report ------------------------------------------------
 

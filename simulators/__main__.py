@@ -21,6 +21,9 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument("--config", type=Path, required=True, help="the premises' YAML file")
     run.add_argument("--control", type=Path, required=True, help="socket the buttons listen at")
     run.add_argument("--seed", type=int, default=0, help="dice of the waveforms (default 0)")
+    run.add_argument(
+        "--held", action="append", default=[], metavar="POINT", help="a button held in at the start"
+    )
 
     press = commands.add_parser("press", help="press a button of a running simulation")
     press.add_argument("point", help="the point's id in the configuration")
@@ -64,7 +67,8 @@ def _run(options: argparse.Namespace) -> int:
         case "run":
             from simulators.run import run  # noqa: PLC0415 -- loads the whole daemon
 
-            return asyncio.run(run(options.config, options.control, seed=options.seed))
+            how = {"seed": options.seed, "held": options.held}
+            return asyncio.run(run(options.config, options.control, **how))
         case "press":
             from simulators.building.control import press  # noqa: PLC0415 -- loads gpiozero
 

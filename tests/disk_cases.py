@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
 
 from gateway.core.model import Message, Stamp
+from gateway.record.disk import InlineDisk, ThreadedDisk
 from gateway.record.ledger import Ledger
 from gateway.record.opening import Begin
 from gateway.record.room import Limits, Place
+from gateway.record.writer import Writer
 from tests.ledger_cases import BEGAN_UTC_MS
+
+WITHIN_S = 30.0
+"""Far more than a look for a disk takes; only a defect reaches it."""
 
 DAY_MS = 86_400_000
 KEEP_MS = 100 * DAY_MS
@@ -111,3 +117,42 @@ class Machine:
         self.boot += 1
         self.monotonic_ms = 0
         self.utc_ms += round(days * DAY_MS)
+
+
+class Told:
+    """What the daemon was told of the disk."""
+
+    def __init__(self) -> None:
+        self.words: list[str] = []
+
+    def trouble(self, reason: str, text: str) -> None:
+        assert text
+        self.words.append(reason)
+
+    def recovered(self) -> None:
+        self.words.append("recovered")
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Go round the loop until something is so; fails after a deadline instead of hanging."""
+    async with asyncio.timeout(WITHIN_S):
+        while not condition():  # noqa: ASYNC110 -- what is waited for happens on a thread or a disk
+            await asyncio.sleep(0.01)
+
+
+Kind = type[ThreadedDisk | InlineDisk]
+BOTH = pytest.mark.parametrize("kind", [ThreadedDisk, InlineDisk])
+
+
+async def opened(
+    kind: Kind, path: Path, told: Told, *, vfs: str | None = None
+) -> tuple[Writer, Ledger]:
+    """A started writer of that kind and its ledger, by its second start's ids."""
+    return await kind(str(path), vfs=vfs).open(
+        start="0000000b",
+        fresh_id="0e0e0e0e",
+        boot="b0070000",
+        utc_ms=BEGAN_UTC_MS,
+        on_trouble=told.trouble,
+        on_recovered=told.recovered,
+    )

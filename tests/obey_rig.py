@@ -10,11 +10,12 @@ from typing import Any
 from drivers.base import Ear, Output, Wire
 from gateway.core.action import Action, Outcome, Result
 from gateway.core.alarms import Register
-from gateway.core.commands import Command, command_payload
+from gateway.core.commands import Command, Order, command_payload
 from gateway.core.jws import TokenType, seal
 from gateway.core.model import Fact, Json
 from gateway.core.modes import Modes
 from gateway.core.premises import Premises, RouteKey
+from gateway.core.reactions.reactions import Refused
 from gateway.hands import Hands
 from gateway.obey import Obey
 from gateway.points import Points
@@ -87,12 +88,21 @@ class Rig:
             clock,
             hands=self.hands,
             modes=self.modes,
+            send_again=self._send_again,
             seldom=Seldom(lambda event, _: self.log.append(event), clock),
             tell=self._tell,
             pass_on=self.points.pass_on,
             changed=lambda: None,
         )
         self._counter = 0
+        self.resends: list[Callable[[Mapping[str, Json], str], None]] = []
+        self.busy: Refused | None = None
+
+    def _send_again(
+        self, _: Order, concluded: Callable[[Mapping[str, Json], str], None]
+    ) -> Refused | None:
+        self.resends.append(concluded)
+        return self.busy
 
     def _tell(self, facts: Iterable[Fact], kept: Mapping[str, str]) -> None:
         self.kept.update(kept)

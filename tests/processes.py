@@ -27,7 +27,7 @@ from paho.mqtt.properties import Properties
 from gateway.core.model import Json
 from simulators.building.control import ask
 from simulators.network.brokers import HOST, Broker, Mosquitto, Nats, free_port
-from simulators.site import CENTRES, GATEWAY, Site, furnish
+from simulators.site import CENTRES, GATEWAY, SIMULATED, Site, furnish
 
 ROOT = Path(__file__).parent.parent
 WITHIN_S = 15.0
@@ -96,8 +96,13 @@ class School:
     def folder(self) -> Path:
         return self.site.directory
 
-    def start(self, name: str, *words: str | Path) -> Process:
-        """A module of ours in a process of its own, with its output in `<name>.out` and `.err`."""
+    def start(
+        self, name: str, *words: str | Path, environment: Mapping[str, str] | None = None
+    ) -> Process:
+        """A module of ours in a process of its own, with its output in `<name>.out` and `.err`.
+
+        environment: what it has beside that of the tests.
+        """
         out, err = (self.folder / f"{name}.{end}" for end in ("out", "err"))
         with out.open("ab") as stdout, err.open("ab") as stderr:
             popen = subprocess.Popen(
@@ -106,15 +111,27 @@ class School:
                 stdin=subprocess.DEVNULL,
                 stdout=stdout,
                 stderr=stderr,
-                env={**os.environ, "PYTHONUNBUFFERED": "1"},
+                env={**os.environ, "PYTHONUNBUFFERED": "1", **(environment or {})},
             )
         self.processes.append(Process(name, popen, out, err))
         return self.processes[-1]
 
-    def gateway(self, name: str = "gateway") -> Process:
-        """The real daemon on simulated pins; returns when its inputs are live."""
+    def gateway(
+        self,
+        name: str = "gateway",
+        *,
+        through: Sequence[str] = (),
+        environment: Mapping[str, str] | None = None,
+    ) -> Process:
+        """The real daemon on simulated pins; returns when its inputs are live.
+
+        through: a module that starts it, with that module's own words.
+        """
         process = self.start(
-            name, "simulators", "run", "--config", self.site.config, "--control", self.site.control
+            name,
+            *(*through, "simulators", "run"),
+            *("--config", self.site.config, "--control", self.site.control),
+            environment=environment,
         )
         self._live(process)
         return process
@@ -158,11 +175,16 @@ class School:
 
 @contextlib.contextmanager
 def school(
-    folder: Path, kind: type[Broker], *, rights: Sequence[str] = (GATEWAY,)
+    folder: Path,
+    kind: type[Broker],
+    *,
+    rights: Sequence[str] = (GATEWAY,),
+    template: Path = SIMULATED,
 ) -> Iterator[School]:
     """A furnished school with a running broker: MQTT 5 on mosquitto, 3.1.1 on nats, mutual TLS."""
     port = free_port()
-    site = furnish(folder, port=port, mqtt="5" if kind is Mosquitto else "3.1.1")
+    mqtt = "5" if kind is Mosquitto else "3.1.1"
+    site = furnish(folder, port=port, mqtt=mqtt, template=template)
     broker = kind(folder / "broker", site.pki, gateways=rights, centres=CENTRES, port=port)
     there = School(site, broker.start())
     try:

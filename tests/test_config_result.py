@@ -13,11 +13,11 @@ from typing import Any
 import pytest
 
 from gateway.config.build import digest
-from gateway.config.child import facts
 from gateway.config.document import UNITS_MS, duration_ms
 from gateway.config.explain import schema_at
 from gateway.config.fields import DURATION, EVENT, WIRED
 from gateway.config.load import run_check, run_schema, schema
+from gateway.config.traffic import facts
 from gateway.config.wiring import DOOR_KEYS
 from gateway.core.hardware import (
     Deed,
@@ -136,10 +136,10 @@ def test_facts_follow_from_the_heartbeat(site: Site) -> None:
             "route case over campus (in use, heartbeat 5 s): the gateway knows a deaf centre "
             "within 9 s, the centre a lost gateway within 17 s"
         ),
-        # 518,400 beats of 1,350 B for each of two routes, and a ping of 200 B between beats
-        "uplink campus: about 1503 MB a month at rest (heartbeats 1400, keepalive 104)",
-        # 43,200 beats of 1,350 B, and 14 pings of 200 B between two of them
-        "uplink lte: about 179 MB a month at rest (heartbeats 58, keepalive 121)",
+        # 518,400 beats of 1,212 B for each of two routes, and a ping of 204 B between beats
+        "uplink campus: about 1362 MB a month at rest (heartbeats 1257, keepalive 106)",
+        # 43,200 beats, and 14 pings between two of them
+        "uplink lte: about 176 MB a month at rest (heartbeats 53, keepalive 123)",
     )
 
 

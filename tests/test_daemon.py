@@ -215,6 +215,30 @@ def test_absent_broker_is_a_fault_and_its_return_the_end(tmp_path: Path) -> None
     )
 
 
+def test_start_names_the_faults_that_still_stand(tmp_path: Path) -> None:
+    """A centre ends all others: a clearing it never got leaves nothing standing for ever."""
+
+    async def scenario(school: School) -> None:
+        await school.start()
+        await school.clock.sleep(1)
+        school.broker.down()
+        await school.clock.sleep(30)
+        await school.stop()
+        await school.start()
+        school.broker.up()
+        await school.clock.sleep(150)
+        await school.stop()
+        await school.start()
+        await school.clock.sleep(1)
+
+    school = live(tmp_path, scenario)
+    standing = [line.fields["id"] for line in school.lines("fault.path.raised")]
+    assert len(standing) == 2
+    _, second, third = school.lines("state.gateway.restarted")
+    assert second.fields["faults"] == standing
+    assert third.fields["faults"] == []
+
+
 # --- nobody answers ---
 
 PROMISING = replace(

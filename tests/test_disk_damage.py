@@ -12,9 +12,9 @@ import pytest
 from gateway.core.model import Message
 from gateway.record.entry import LedgerError
 from gateway.record.ledger import Ledger
-from tests.disk_cases import ledger_at, owed_messages
-from tests.ledger_cases import BEGAN_UTC_MS, Numbers
-from tests.test_disk_return import BOTH, WITHIN_S, Kind, Told, until
+from gateway.restart import held_by
+from tests.disk_cases import BOTH, WITHIN_S, Kind, Told, ledger_at, opened, owed_messages, until
+from tests.ledger_cases import Numbers
 
 PAGE_BYTES = 4_096
 
@@ -72,6 +72,22 @@ def test_damage_at_a_start_costs_only_what_is_on_the_page(tmp_path: Path) -> Non
     again.close()
 
 
+@pytest.mark.parametrize("table", ["kept", "proved", "open_fault", "open_alarm", "owed"])
+def test_damage_to_what_every_start_asks_shows_while_it_can_be_set_aside(
+    tmp_path: Path, table: str
+) -> None:
+    """A ledger that opens can be asked all that a start asks: or no start would ever succeed."""
+    path = tmp_path / "ledger.db"
+    filled(path, alarms=5)
+    with sqlite3.connect(path) as plain:
+        plain.execute(f"DROP TABLE {table}")
+    plain.close()
+    ledger = ledger_at(path, start="0000000b", fresh_id="0e0e0e0e")
+    assert ledger.set_aside is not None
+    assert held_by(ledger).identity.ledger == "0e0e0e0e"
+    ledger.close()
+
+
 def test_damage_beyond_reading_is_told_as_a_loss_of_unknown_size(tmp_path: Path) -> None:
     path = tmp_path / "ledger.db"
     filled(path)
@@ -111,14 +127,7 @@ def test_damage_found_late_is_told_and_the_rest_carried_on(tmp_path: Path, kind:
 
     async def scenario() -> None:
         told = Told()
-        writer, ledger = await kind(str(path)).open(
-            start="0000000b",
-            fresh_id="0e0e0e0e",
-            boot="b0070000",
-            utc_ms=BEGAN_UTC_MS,
-            on_trouble=told.trouble,
-            on_recovered=told.recovered,
-        )
+        writer, ledger = await opened(kind, path, told)
         spoil(path, page)
         assert not await writer.call(Ledger.give_way)  # it still reads; its pages are read anew
         numbers = Numbers(ledger.identity)
@@ -154,14 +163,7 @@ def test_damage_to_what_every_alarm_writes_costs_no_alarm(tmp_path: Path, kind: 
 
     async def scenario() -> None:
         told = Told()
-        writer, ledger = await kind(str(path)).open(
-            start="0000000b",
-            fresh_id="0e0e0e0e",
-            boot="b0070000",
-            utc_ms=BEGAN_UTC_MS,
-            on_trouble=told.trouble,
-            on_recovered=told.recovered,
-        )
+        writer, ledger = await opened(kind, path, told)
         with sqlite3.connect(f"file:{path}?mode=ro&immutable=1", uri=True) as plain:
             query = "SELECT rootpage FROM sqlite_schema WHERE name = 'owed'"
             (page,) = plain.execute(query).fetchone()

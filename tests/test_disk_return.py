@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -11,15 +10,23 @@ import pytest
 from gateway.core.jws import digest
 from gateway.core.message import Head
 from gateway.core.model import Stream
-from gateway.record.disk import InlineDisk, ThreadedDisk
+from gateway.record.disk import ThreadedDisk
+from gateway.record.entry import Entry, LedgerError
 from gateway.record.ledger import Ledger
-from gateway.record.writer import Writer
 from simulators.disk.faulty import Fault, FaultyDisk
-from tests.disk_cases import ledger_at, owed_messages
+from tests.disk_cases import (
+    BOTH,
+    WITHIN_S,
+    Kind,
+    Told,
+    ledger_at,
+    mounted,
+    opened,
+    owed_messages,
+    small_disk,
+    until,
+)
 from tests.ledger_cases import BEGAN_UTC_MS, Numbers
-
-WITHIN_S = 30.0
-"""Far more than a look for a disk takes; only a defect reaches it."""
 
 
 def moved(ledger: Ledger) -> bool:
@@ -55,7 +62,7 @@ def test_return_to_an_empty_disk_brings_all_that_was_recorded(tmp_path: Path) ->
     assert (ledger.durable, ledger.trouble) == (True, None)
     found = ledger.take_found()
     assert found is not None
-    assert (found.owed, found.open_events, found.lost) == ({}, [], 0)
+    assert (found.owed, found.open_events, found.lost) == ({}, (), 0)
     assert ledger.take_found() is None
     ledger.append([numbers.alarm()])
     me = ledger.identity
@@ -157,6 +164,28 @@ def test_return_that_fails_half_way_is_tried_again_and_doubles_nothing(tmp_path:
     assert n > 20
 
 
+def test_return_from_a_disk_that_was_mounted_read_only(tmp_path: Path) -> None:
+    """What it owes cannot be had until it is writable: its epoch could not be committed."""
+    with small_disk(tmp_path / "disk", kib=2_048) as folder:
+        old = ledger_at(folder / "ledger.db")
+        old.append([Numbers(old.identity).alarm()])
+        old.close()
+        assert mounted(["mount", "-o", "remount,ro", str(folder)])
+        ledger = ledger_at(folder / "ledger.db", start="0000000b", fresh_id="0e0e0e0e")
+        assert not ledger.durable
+        assert ledger.trouble is not None
+        ledger.append([Numbers(ledger.identity).alarm()])
+        with pytest.raises(LedgerError):
+            moved(ledger)
+        assert mounted(["mount", "-o", "remount,rw", str(folder)])
+        assert moved(ledger)
+        found = ledger.take_found()
+        assert found is not None
+        assert len(found.owed) == 2
+        assert len(owed_messages(ledger)) == 4
+        ledger.close()
+
+
 # --- a disk that is taken away ------------------------------------------------------------------
 
 
@@ -189,16 +218,50 @@ def test_return_after_the_file_was_deleted_brings_what_is_owed(tmp_path: Path) -
     again.close()
 
 
+def test_return_from_a_disk_that_cannot_be_read_any_more_says_what_is_lost(tmp_path: Path) -> None:
+    """Taken away and dead: nothing comes along, and that is said instead of tried for ever."""
+    disk = FaultyDisk()
+    path = tmp_path / "ledger.db"
+    ledger = ledger_at(path, fresh_id="0e0e0e0e", vfs=disk.name)
+    numbers = Numbers(ledger.identity, token_bytes=2_000)
+    for _ in range(30):  # far more than SQLite keeps in memory
+        ledger.append([numbers.alarm() for _ in range(40)])
+    path.rename(tmp_path / "taken.db")
+    assert ledger.give_way()
+    had = ledger.reopen()
+    disk.fail(Fault.IO_ERROR, times=None, operations=frozenset({"read"}))
+    ledger.move_to(had)
+    disk.heal()
+    found = ledger.take_found()
+    assert found is not None
+    assert found.lost is None or found.lost > 1_000
+    ledger.append([numbers.alarm()])
+    ledger.close()
+    disk.close()
+    again = ledger_at(path, start="0000000c")
+    assert len(again.open_alarms()) < 500
+    again.close()
+
+
 def test_return_to_a_disk_swapped_for_an_older_one_never_gives_a_number_twice(
     tmp_path: Path,
 ) -> None:
-    """A restored copy of the same ledger: this start is entered, and the next epoch is higher."""
+    """A restored copy of the same ledger learns this start, and what is over since."""
     path, copy = tmp_path / "ledger.db", tmp_path / "copy.db"
     first = ledger_at(path)
+    over = Numbers(first.identity, prefix="over")
+    alarm = over.alarm()
+    first.append([alarm])
     first.close()
     copy.write_bytes(path.read_bytes())
     ledger_at(path, start="0000000b").close()
     ledger = ledger_at(path, start="0000000c")
+    for message in alarm.messages:
+        ledger.settle(message.key, [(1, 1)], utc_ms=1)
+    cleared = Numbers(ledger.identity, prefix="end").event(
+        "alarm.panic.cleared", alarm=alarm.event.id
+    )
+    ledger.append([Entry(cleared, ())])
     assert ledger.identity.epoch == 3
     numbers = Numbers(ledger.identity)
     ledger.append([numbers.alarm()])
@@ -206,7 +269,11 @@ def test_return_to_a_disk_swapped_for_an_older_one_never_gives_a_number_twice(
     Path(f"{path}-wal").unlink()
     copy.rename(path)
     assert moved(ledger)
+    found = ledger.take_found()
+    assert found is not None
+    assert (found.owed, found.open_events) == ({}, ())
     ledger.append([numbers.alarm()])
+    assert len(ledger.open_alarms()) == 2  # the one that is over is not open again
     ledger.close()
     again = ledger_at(path, start="0000000d")
     assert (again.identity.ledger, again.identity.epoch) == (first.identity.ledger, 4)
@@ -215,43 +282,6 @@ def test_return_to_a_disk_swapped_for_an_older_one_never_gives_a_number_twice(
 
 
 # --- through the writers ------------------------------------------------------------------------
-
-
-class Told:
-    """What the daemon was told of the disk."""
-
-    def __init__(self) -> None:
-        self.words: list[str] = []
-
-    def trouble(self, reason: str, text: str) -> None:
-        assert text
-        self.words.append(reason)
-
-    def recovered(self) -> None:
-        self.words.append("recovered")
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(WITHIN_S):
-        while not condition():  # noqa: ASYNC110 -- what is waited for happens on a thread or a disk
-            await asyncio.sleep(0.01)
-
-
-Kind = type[ThreadedDisk | InlineDisk]
-BOTH = pytest.mark.parametrize("kind", [ThreadedDisk, InlineDisk])
-
-
-async def opened(
-    kind: Kind, path: Path, told: Told, *, vfs: str | None = None
-) -> tuple[Writer, Ledger]:
-    return await kind(str(path), vfs=vfs).open(
-        start="0000000b",
-        fresh_id="0e0e0e0e",
-        boot="b0070000",
-        utc_ms=BEGAN_UTC_MS,
-        on_trouble=told.trouble,
-        on_recovered=told.recovered,
-    )
 
 
 @BOTH

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Iterator
 from contextlib import suppress
@@ -15,7 +16,20 @@ from gateway.record.file import WAL_PAGES_MAX
 from gateway.record.leaving import Dropped
 from gateway.record.ledger import Ledger
 from gateway.record.room import Limits
-from tests.disk_cases import Filler, Machine, ledger_at, owed_messages, small_disk, tidied
+from tests.disk_cases import (
+    BOTH,
+    WITHIN_S,
+    Filler,
+    Kind,
+    Machine,
+    Told,
+    ledger_at,
+    opened,
+    owed_messages,
+    small_disk,
+    tidied,
+    until,
+)
 from tests.ledger_cases import Numbers
 
 MIB = 1 << 20
@@ -186,3 +200,31 @@ def test_room_full_disk_that_holds_only_debts_says_so(tmp_path: Path) -> None:
 
 def _now() -> Stamp:
     return Machine().now
+
+
+@BOTH
+def test_room_that_is_there_again_takes_everything_that_waited(tmp_path: Path, kind: Kind) -> None:
+    """A full disk under the real writers: what is not on it is not acknowledged, then all is."""
+
+    async def scenario(folder: Path) -> None:
+        told, filler = Told(), Filler(folder)
+        writer, ledger = await opened(kind, folder / "ledger.db", told)
+        numbers = Numbers(ledger.identity, token_bytes=900)
+        await writer.append(numbers.alarm())
+        filler.fill()
+        waiting = [writer.append(numbers.alarm()) for _ in range(600)]
+        await until(lambda: told.words == ["full"])
+        on_disk = sum(future.done() for future in waiting)
+        assert on_disk < 600
+        assert writer.backlog == 600 - on_disk
+        filler.go()
+        await asyncio.gather(*waiting)
+        await until(lambda: told.words == ["full", "recovered"])
+        assert writer.dropped == 0
+        assert await writer.stop(within_s=WITHIN_S)
+        again = ledger_at(folder / "ledger.db", start="0000000c")
+        assert len(again.open_alarms()) == 601
+        again.close()
+
+    with small_disk(tmp_path / "disk", kib=16 * 1024) as folder:
+        asyncio.run(scenario(folder))

@@ -79,9 +79,8 @@ ARROWS = {
     "gateway/daemon.py": (
         *("drivers.base", "gateway.clock", "gateway.delivery", "gateway.desk", "gateway.hands"),
         *("gateway.health", "gateway.lamps", "gateway.obey", "gateway.points", "gateway.record"),
-        *("gateway.recorder", "gateway.restart", "gateway.seams", "gateway.storage"),
-        "gateway.upkeep",
-        *("gateway.undelivered",),
+        *("gateway.recorder", "gateway.resend", "gateway.restart", "gateway.seams"),
+        *("gateway.storage", "gateway.undelivered", "gateway.upkeep"),
     ),
     "gateway/delivery.py": (
         *("gateway.clock", "gateway.record", "gateway.restart", "gateway.seams"),
@@ -105,6 +104,7 @@ ARROWS = {
     "gateway/points.py": ("gateway.clock", "gateway.restart"),
     "gateway/record/*": ("gateway.record",),
     "gateway/recorder.py": ("gateway.clock", "gateway.record"),
+    "gateway/resend.py": ("gateway.clock", "gateway.record", "gateway.uplink"),
     "gateway/restart.py": ("drivers.base", "gateway.record"),
     "gateway/scan/*": (
         *("drivers.base", "drivers.modbus", "gateway.clock", "gateway.config", "gateway.control"),

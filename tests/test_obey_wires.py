@@ -10,6 +10,7 @@ import pytest
 from gateway.core.action import Outcome
 from gateway.core.commands import Command
 from gateway.core.jws import SigningKey
+from gateway.core.reactions.reactions import Refused
 from gateway.heed import BURST, QUIET_US, REFILL_US
 from gateway.obey import KEPT, UNDER_WAY_MAX
 from tests.obedience import STRANGER, UNLOCK, signed
@@ -111,13 +112,55 @@ def test_command_over_doors_without_a_lock_is_done_at_once_and_says_so() -> None
     assert on_wires(scenario).told()[-1][1]["left"] == ["glass-door"]
 
 
-def test_resend_is_refused_until_it_is_built() -> None:
+def history(rig: Rig) -> list[str]:
+    """Ask for two numbers; what is answered at once."""
     target: dict[str, Any] = {"stream": "alarm", "ledger": "1ed9e700", "epoch": 1}
+    return rig.ask("resend", {**target, "from": 1, "to": 2})
+
+
+def test_resend_is_answered_when_all_has_gone() -> None:
+    """It is remembered meanwhile: a start that finds it there concludes it."""
 
     async def scenario(rig: Rig) -> None:
-        assert rig.ask("resend", {**target, "from": 1, "to": 2}) == ["refused"]
+        assert history(rig) == ["accepted"]
+        (kept,) = json.loads(rig.kept[KEPT])
+        assert (kept["verb"], kept["asked"]["to"]) == ("resend", 2)
+        rig.resends[0]({"sent": 2, "gone": 0}, "")
+        assert json.loads(rig.kept[KEPT]) == []
 
-    assert on_wires(scenario).told()[-1][1]["why"] == "this gateway cannot send again yet"
+    phase, done = on_wires(scenario).told()[-1]
+    assert (phase, done["sent"], done["asked"]["from"]) == ("done", 2, 1)
+
+
+def test_resend_that_ends_early_says_why_and_how_far_it_came() -> None:
+    async def scenario(rig: Rig) -> None:
+        history(rig)
+        rig.resends[0]({"sent": 1, "gone": 0}, "the disk does not answer")
+
+    phase, failed = on_wires(scenario).told()[-1]
+    assert (phase, failed["sent"], failed["why"]) == ("failed", 1, "the disk does not answer")
+
+
+def test_resend_there_is_no_room_for_is_refused() -> None:
+    async def scenario(rig: Rig) -> None:
+        rig.busy = Refused("busy: 4 resends wait on this route", ("it, later",))
+        assert history(rig) == ["refused"]
+
+    _, refused = on_wires(scenario).told()[-1]
+    assert (refused["why"].split(":")[0], refused["accepts"]) == ("busy", "it, later")
+
+
+def test_resend_under_way_holds_up_no_door_and_tells_nothing_after_the_stop() -> None:
+    async def scenario(rig: Rig) -> None:
+        for _ in range(UNDER_WAY_MAX):
+            history(rig)
+        assert rig.ask("door.lock", {"door": "main-door"}) == ["accepted"]
+        rig.obey.stop()
+        told = len(rig.told())
+        rig.resends[0]({"sent": 2, "gone": 0}, "")
+        assert len(rig.told()) == told
+
+    on_wires(scenario)
 
 
 def test_whoever_watches_is_told_every_conclusion_until_it_leaves() -> None:

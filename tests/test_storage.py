@@ -68,6 +68,22 @@ def test_storage_set_aside_does_not_end_a_fault_that_stands() -> None:
     assert said(storage.recovered(S)) == [("cleared", None)]
 
 
+def test_storage_that_comes_and_goes_is_one_fault_until_it_has_been_well_for_a_minute() -> None:
+    """A card that fails every other second is told twice, and cleared at last, not hundreds."""
+    storage = Storage()
+    facts: list[Fact] = []
+    for second in range(0, 600, 2):
+        facts += storage.failed(second * S, "io-error", "the disk gave an I/O error")
+        facts += storage.recovered((second + 1) * S)
+        facts += storage.wake((second + 1) * S)
+    assert said(facts) == [("raised", "io-error"), ("cleared", None), ("raised", "io-error")]
+    storage.late(620 * S)
+    assert storage.deadline() == 620 * S + LATE_GOOD_AGAIN_US
+    assert said(storage.wake(800 * S)) == [("cleared", None)]
+    assert said(storage.failed(900 * S, "full", "the disk is full")) == [("raised", "full")]
+    assert said(storage.recovered(901 * S)) == [("cleared", None)]
+
+
 @settings(derandomize=True, deadline=None)
 @given(steps=st.lists(st.tuples(st.integers(0, 4), st.integers(1, 90)), max_size=40))
 def test_storage_always_clears_what_it_raised_and_nothing_else(

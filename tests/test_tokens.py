@@ -6,12 +6,12 @@ import asyncio
 from collections.abc import Callable, Mapping
 from typing import TypeVar
 
+from gateway.core.lane import Ref
 from gateway.core.model import Message, Stream, StreamKey
-from gateway.core.outbox import Ref
 from gateway.record.entry import Entry, LedgerError, StorageTrouble
 from gateway.record.ledger import Ledger
 from gateway.seams import Seldom
-from gateway.tokens import RECENT_MAX, Tokens
+from gateway.tokens import AHEAD, AHEAD_MAX, RECENT_MAX, Tokens
 from simulators.virtual.time import VirtualClock, VirtualLoop
 
 KEY = StreamKey("security", Stream.LOG, "1ed9e4a0", 1, "57a47006")
@@ -31,18 +31,27 @@ class Disk:
         self._error = error
         self._hangs = hangs
         self.reads: list[tuple[int, int]] = []
+        self._hanging: list[tuple[asyncio.Future[list[Message]], list[Message]]] = []
 
     def read(self, key: StreamKey, first: int, last: int) -> asyncio.Future[list[Message]]:
         self.reads.append((first, last))
         future: asyncio.Future[list[Message]] = asyncio.get_running_loop().create_future()
         if self._error is not None:
             future.set_exception(self._error)
-        elif not self._hangs:
-            numbers = [number for number in range(first, last + 1) if number in self._held]
-            future.set_result(
-                [Message(key, n, f"e{n}", "state.x", None, b"disk%d" % n) for n in numbers]
-            )
+            return future
+        numbers = [number for number in range(first, last + 1) if number in self._held]
+        found = [Message(key, n, f"e{n}", "state.x", None, b"disk%d" % n) for n in numbers]
+        if self._hangs:
+            self._hanging.append((future, found))
+        else:
+            future.set_result(found)
         return future
+
+    def answer(self) -> None:
+        """It hangs no more."""
+        self._hangs = False
+        for future, found in self._hanging:
+            future.set_result(found)
 
     def append(self, entry: Entry) -> asyncio.Future[None]:
         raise AssertionError(entry)
@@ -84,10 +93,64 @@ def test_tokens_come_from_memory_first_and_in_the_order_asked_for() -> None:
     assert (gone, said) == ([], [])
 
 
-def test_tokens_of_a_stretch_are_one_read() -> None:
-    disk = Disk(range(1, 100))
-    fetch(disk, refs(*range(1, 41), *range(50, 60)))
-    assert disk.reads == [(1, 40), (50, 59)]
+def test_tokens_are_read_in_stretches_and_the_next_one_while_these_go_out() -> None:
+    """A thousand owed messages, six at a time: eight reads, and only the first is waited for."""
+    loop = VirtualLoop()
+    disk = Disk(range(1, 1_001))
+    tokens = Tokens(disk, Seldom(lambda *_: None, VirtualClock(loop, boot="b0070001")))
+
+    async def drain() -> list[bytes]:
+        found = []
+        for number in range(1, 1_001, 6):
+            wanted = refs(*range(number, min(number + 6, 1_001)))
+            got, gone = await tokens.fetch(wanted)
+            assert not gone
+            found += [token for _, token in got]
+            tokens.forget(KEY, [(number, number + 5)])
+        return found
+
+    try:
+        assert loop.run_until_complete(drain()) == [b"disk%d" % n for n in range(1, 1_001)]
+    finally:
+        loop.close()
+    assert disk.reads == [(first, first + AHEAD - 1) for first in range(1, 1_001, AHEAD)]
+
+
+def test_tokens_ask_a_disk_that_hangs_once_and_not_again_and_again() -> None:
+    """What it answers late is there for the next offer."""
+    disk = Disk(range(1, 100), hangs=True)
+    loop = VirtualLoop()
+    tokens = Tokens(disk, Seldom(lambda *_: None, VirtualClock(loop, boot="b0070001")))
+
+    async def offers() -> list[int]:
+        for _ in range(5):
+            assert await tokens.fetch(refs(1, 2, 3)) == ([], [])
+        disk.answer()
+        found, _ = await tokens.fetch(refs(1, 2, 3))
+        return [ref.sequence for ref, _ in found]
+
+    try:
+        assert loop.run_until_complete(offers()) == [1, 2, 3]
+    finally:
+        loop.close()
+    assert disk.reads == [(1, AHEAD)]
+
+
+def test_tokens_read_ahead_are_bounded() -> None:
+    """A lane that crawls, streams without end: no more than so many are kept."""
+    loop = VirtualLoop()
+    disk = Disk(range(1, 100_000))
+    tokens = Tokens(disk, Seldom(lambda *_: None, VirtualClock(loop, boot="b0070001")))
+
+    async def jumps() -> None:
+        for number in range(1, 90_000, 1_000):
+            await tokens.fetch(refs(number))
+
+    try:
+        loop.run_until_complete(jumps())
+        assert tokens.held <= AHEAD_MAX
+    finally:
+        loop.close()
 
 
 def test_tokens_that_are_nowhere_are_named_so_that_nobody_offers_them_for_ever() -> None:

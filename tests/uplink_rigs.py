@@ -21,6 +21,7 @@ from gateway.core.premises import UplinkSpec
 from gateway.uplink.mqtt import PahoConnector
 from gateway.uplink.uplink import Ack, Connection, Connector, Will
 from simulators.network.brokers import HOST, Broker, Mosquitto, Nats
+from simulators.network.ferry import Ferry
 from simulators.network.pki import Pki
 from simulators.network.wire import WireBroker
 
@@ -143,57 +144,6 @@ async def settled() -> None:
         await asyncio.sleep(0)
 
 
-class Relay:
-    """A TCP relay in front of a broker, so that a test can break the path between the two."""
-
-    def __init__(self, to_port: int) -> None:
-        self._to_port = to_port
-        self._server: asyncio.Server | None = None
-        self._writers: list[asyncio.StreamWriter] = []
-        self._tasks: list[asyncio.Task[None]] = []
-        self.port = 0
-
-    async def open(self) -> None:
-        self._server = await asyncio.start_server(self._serve, HOST, 0)
-        self.port = self._server.sockets[0].getsockname()[1]
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._writers.append(writer)
-        try:
-            far_reader, far_writer = await asyncio.open_connection(HOST, self._to_port)
-        except OSError:
-            writer.close()
-            return
-        self._writers.append(far_writer)
-        self._tasks += [
-            asyncio.create_task(_pump(reader, far_writer)),
-            asyncio.create_task(_pump(far_reader, writer)),
-        ]
-
-    def cut(self) -> None:
-        """Reset every connection, towards both sides."""
-        for writer in self._writers:
-            writer.transport.abort()
-        self._writers.clear()
-
-    async def close(self) -> None:
-        self.cut()
-        if self._server is not None:
-            self._server.close()
-        for task in self._tasks:
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
-
-
-async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    with contextlib.suppress(ConnectionError):
-        while data := await reader.read(65536):
-            writer.write(data)
-            await writer.drain()
-    writer.close()
-
-
 @dataclass
 class Rig:
     """A gateway's and a centre's way to one broker, and the faults of that way."""
@@ -250,19 +200,17 @@ async def rig(kind: str, directory: Path, pki: Pki) -> AsyncIterator[Rig]:
         yield Rig(wire, spec, spec, cut=lambda: wire.cut(GATEWAY), kill=wire.down)
         return
     kinds: dict[str, type[Broker]] = {"mosquitto": Mosquitto, "nats": Nats}
-    with kinds[name](directory / name, pki, gateways=(GATEWAY,)) as broker:
-        relay = Relay(broker.port)
-        await relay.open()
-        try:
-            yield Rig(
-                PahoConnector(),
-                spec_for(broker, GATEWAY, mqtt, port=relay.port),
-                spec_for(broker, "security", mqtt),
-                cut=relay.cut,
-                kill=broker.kill,
-            )
-        finally:
-            await relay.close()
+    with (
+        kinds[name](directory / name, pki, gateways=(GATEWAY,)) as broker,
+        Ferry(broker.port) as ferry,
+    ):
+        yield Rig(
+            PahoConnector(),
+            spec_for(broker, GATEWAY, mqtt, port=ferry.port),
+            spec_for(broker, "security", mqtt),
+            cut=ferry.cut,
+            kill=broker.kill,
+        )
 
 
 def run(scenario: Coroutine[Any, Any, None]) -> None:

@@ -85,6 +85,19 @@ def messages() -> list[dict[str, Any]]:
     cleared = box.seal(
         "alarm.panic.cleared", RECEPTION.id, second=5, alarm=event_id(1), point=RECEPTION
     )
+    gone = box.seal(
+        "state.gone",
+        GATEWAY,
+        second=6,
+        data={
+            "command": event_id(60),
+            "stream": "alarm",
+            "ledger": LEDGER,
+            "epoch": 5,
+            "start": "57a47005",
+            "ranges": [[1, 40], [43, 43]],
+        },
+    )
     return [
         entry("inventory", "the log stream's very first: no previous", log.token),
         entry("panic-raised", "the alarm stream's very first; Kazakh room name", first.token),
@@ -92,6 +105,7 @@ def messages() -> list[dict[str, Any]]:
         entry("panic-repeated", "pressed again while open: same alarm, count", again.token),
         entry("path-fault", "no place and no point kind: it is about an uplink", fault.token),
         entry("panic-cleared", "ends the alarm of panic-raised", cleared.token),
+        entry("gone", "asked for once more, and no longer held: a gap of its own", gone.token),
     ]
 
 

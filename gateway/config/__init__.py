@@ -9,5 +9,5 @@ points.py    points                      doors.py     doors: nobody locked in
 buses.py     buses and units             rounds.py    how long a round on a bus takes
 rules.py     local rules                 wiring.py    every wire once
 explain.py   complaints to people        build.py     to Premises
-profile/     what makers say of units
+traffic.py   times and megabytes         profile/     what makers say of units
 """

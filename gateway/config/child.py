@@ -1,8 +1,7 @@
 """The daemon's side of the configuration: start the child that validates, read what it hands back.
 
-Owns the child's life (start, time limit, a crash becomes a mistake) and the figures that follow
-from a configuration. May not import pydantic or YAML: their weight and their faults stay in the
-child, `python -m gateway.config FILE`.
+Owns the child's life (start, time limit, a crash becomes a mistake). May not import pydantic or
+YAML: their weight and their faults stay in the child, `python -m gateway.config FILE`.
 """
 
 from __future__ import annotations
@@ -14,23 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gateway.core.plain import from_plain
-from gateway.core.premises import Premises, Route, UplinkSpec
+from gateway.core.premises import Premises
 
 CHILD_TIMEOUT_S = 20.0
 """A validation takes well under a second on a Pi; after this the child is taken for hung."""
-
-ECHO_WITHIN_MS = 4_000
-"""The centre's echo of a heartbeat is due in this time (the heartbeat's contract)."""
-
-STANDBY_HEARTBEAT_MS = 60_000
-"""How often an uplink that is not a route's first carries that route's heartbeat."""
-
-_KEEPALIVE_MS = 4_000
-_MONTH_MS = 30 * 24 * 3_600_000
-# Upper bounds on the wire, in bytes: heartbeat JWS 450, signed receipt 500, and 200 each way for
-# MQTT, TLS, TCP and IP. An MQTT ping and its answer carry nothing but that overhead, about 200.
-_BEAT_BYTES = 450 + 200 + 500 + 200
-_PING_BYTES = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,59 +107,6 @@ async def load(path: str | Path, *, timeout_s: float = CHILD_TIMEOUT_S) -> Check
             process.kill()
             await process.wait()
     return _result(str(path), out, process.returncode or 0)
-
-
-def facts(premises: Premises) -> tuple[str, ...]:
-    """What the heartbeats of a configuration mean, a line for each route's uplink and each uplink.
-
-    The gateway knows a deaf centre after one heartbeat and the 4 s its echo may take; the centre
-    knows a lost gateway after three heartbeats and 2 s. A month is 30 days, a megabyte 10^6 bytes.
-    """
-    uplinks = {uplink.id: uplink for uplink in premises.uplinks}
-    lines = [
-        _detection(route, uplinks[name], first=n == 0)
-        for route in premises.routes
-        for n, name in enumerate(route.via)
-    ]
-    lines += [_monthly(uplink, premises.routes) for uplink in premises.uplinks]
-    return tuple(lines)
-
-
-def beat_every_ms(uplink: UplinkSpec, *, first: bool) -> int:
-    """How often a route's heartbeat goes over `uplink`; as a standby at most once a minute."""
-    return uplink.heartbeat_ms if first else max(uplink.heartbeat_ms, STANDBY_HEARTBEAT_MS)
-
-
-def _detection(route: Route, uplink: UplinkSpec, *, first: bool) -> str:
-    beat_ms = beat_every_ms(uplink, first=first)
-    role = "in use" if first else "standby"
-    deaf = _seconds(beat_ms + ECHO_WITHIN_MS)
-    lost = _seconds(3 * beat_ms + 2_000)
-    return (
-        f"route {route.id} over {uplink.id} ({role}, heartbeat {_seconds(beat_ms)}): "
-        f"the gateway knows a deaf centre within {deaf}, "
-        f"the centre a lost gateway within {lost}"
-    )
-
-
-def _monthly(uplink: UplinkSpec, routes: tuple[Route, ...]) -> str:
-    beats = [
-        beat_every_ms(uplink, first=route.via[0] == uplink.id)
-        for route in routes
-        if uplink.id in route.via
-    ]
-    quiet_ms = min(beats, default=_MONTH_MS)
-    pings = (_MONTH_MS // quiet_ms) * (-(-quiet_ms // _KEEPALIVE_MS) - 1)
-    beat_bytes = sum(_MONTH_MS // beat_ms for beat_ms in beats) * _BEAT_BYTES
-    total_mb = (beat_bytes + pings * _PING_BYTES) / 1e6
-    return (
-        f"uplink {uplink.id}: about {total_mb:.0f} MB a month at rest "
-        f"(heartbeats {beat_bytes / 1e6:.0f}, keepalive {pings * _PING_BYTES / 1e6:.0f})"
-    )
-
-
-def _seconds(duration_ms: int) -> str:
-    return f"{duration_ms / 1_000:g} s"
 
 
 def _command(path: str | Path) -> list[str]:

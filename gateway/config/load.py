@@ -27,12 +27,13 @@ from ruamel.yaml import YAML
 
 from gateway.config import models
 from gateway.config.build import build
-from gateway.config.child import CheckResult, Mistake, facts
+from gateway.config.child import CheckResult, Mistake
 from gateway.config.cross import Review
 from gateway.config.document import Document, suggest
 from gateway.config.explain import explain
 from gateway.config.files import Folders, Wrong
 from gateway.config.reader import read_document
+from gateway.config.traffic import facts
 from gateway.core.model import Json
 from gateway.core.plain import to_plain
 

@@ -12,5 +12,6 @@ message.py   payloads                    members.py   read strictly
 jws.py       seal and open (Ed25519)     trust.py     which receipts are believed
 outbox.py    what a route is owed        paths.py     is anybody there?
 ranges.py    numbers as ranges           plain.py     dataclasses to JSON and back
-standing.py  which faults stand
+standing.py  which faults stand          lane.py      what is on the way on one uplink
+resend.py    history, number by number
 """

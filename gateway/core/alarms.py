@@ -108,6 +108,11 @@ class Register:
         """The open alarm of that id."""
         return self._open.get(alarm_id)
 
+    def unanswered(self, alarm_id: str) -> Alarm | None:
+        """The alarm of that id while it is open and no person has acknowledged it."""
+        alarm = self._open.get(alarm_id)
+        return alarm if alarm is not None and alarm.unanswered else None
+
     def latest_at(self, point_id: str) -> Alarm | None:
         """The newest open alarm of a point: what its lamp shows."""
         mine = [alarm for alarm in self._open.values() if alarm.point == point_id]

@@ -12,26 +12,13 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from gateway.core.kinds import class_of, phase_of
+from gateway.core.lane import WINDOW_MOST, Lane, Ref
 from gateway.core.model import US_PER_MS, Message, Receipt, Stream, StreamKey
 from gateway.core.premises import Route
 from gateway.core.ranges import Ranges
 
-OFFER_AGAIN_US = 5_000_000
-"""What no receipt covers is offered again this long after the last offer on the same uplink."""
-
-LOOK_AGAIN_US = 1_000_000
-"""What was due but could not be taken (no room, or the log goes elsewhere) is due again then."""
-
-WINDOW = {Stream.ALARM: 400, Stream.LOG: 200}
-"""Messages offered on one uplink and not yet receipted: bounds memory and the broker's queue."""
-
-
-@dataclass(frozen=True, slots=True, order=True)
-class Ref:
-    """Names one message."""
-
-    key: StreamKey
-    sequence: int
+LONG = WINDOW_MOST
+"""A backlog of alarms that takes longer than a moment: what fits a whole window comes in order."""
 
 
 class Why(StrEnum):
@@ -43,51 +30,32 @@ class Why(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Overdue:
-    """An alarm nobody has answered for in time; `step` counts the routes of `then` it calls for."""
+    """An alarm nobody has answered for in time; `step` counts the routes of `then` it calls for.
+
+    since_us: when it was first owed, or this start if that was before.
+    """
 
     alarm: str
     why: Why
     at_us: int
     step: int
+    since_us: int = field(default=0, compare=False)
 
 
 @dataclass(slots=True)
 class _Awaited:
-    """One raised alarm's clock on this route. ref: None when it was received before this start."""
+    """One raised alarm's clock on this route. ref: None when it was received before this start.
+
+    answered: a person somewhere has spoken; only the receipt is still waited for.
+    """
 
     ref: Ref | None
     since_us: int
     due_us: int | None
     received: bool = False
     overdue: bool = False
+    answered: bool = False
     steps: int = 0
-
-
-@dataclass(slots=True)
-class _Lane:
-    """What has been offered on one connected uplink. `offered` is ordered by time of offer.
-
-    left_us: when something that was due had to be left; None when the last look took it all.
-    """
-
-    offered: dict[Ref, int] = field(default_factory=dict)
-    cursor: dict[StreamKey, int] = field(default_factory=dict)
-    count: dict[Stream, int] = field(default_factory=lambda: dict.fromkeys(Stream, 0))
-    left_us: int | None = None
-
-    def offer(self, ref: Ref, now_us: int) -> None:
-        if self.offered.pop(ref, None) is None:
-            self.count[ref.key.stream] += 1
-        self.offered[ref] = now_us
-
-    def settle(self, ref: Ref) -> None:
-        del self.offered[ref]
-        self.count[ref.key.stream] -= 1
-
-    def due_us(self) -> int | None:
-        """When the oldest offer is to be repeated."""
-        oldest_us = next(iter(self.offered.values()), None)
-        return None if oldest_us is None else oldest_us + OFFER_AGAIN_US
 
 
 class Outbox:
@@ -96,7 +64,7 @@ class Outbox:
     def __init__(self, route: Route) -> None:
         self._route = route
         self._owed: dict[StreamKey, Ranges] = {}
-        self._lanes: dict[str, _Lane] = {}
+        self._lanes: dict[str, Lane] = {}
         self._awaited: dict[str, _Awaited] = {}
 
     def restore(
@@ -116,6 +84,8 @@ class Outbox:
             mine = self._owed.setdefault(key, Ranges())
             for first, last in ranges:
                 mine.add(first, last)
+            for lane in self._lanes.values():
+                lane.rewind(key, 1)
         self._owed = dict(sorted(self._owed.items(), key=lambda item: item[0].epoch))
         for message in alarms:
             self._await(message, now_us)
@@ -135,6 +105,11 @@ class Outbox:
         ranges = self._owed.get(ref.key)
         return ranges is not None and ref.sequence in ranges
 
+    def all_offered(self, uplink: str) -> bool:
+        """True when nothing owed is left to offer on an uplink: what is history may go there."""
+        lane = self._lanes.get(uplink)
+        return lane is not None and all(lane.count(of) >= self.count(of) for of in Stream)
+
     @property
     def overdue(self) -> tuple[str, ...]:
         """Alarms past their time on this route that nobody has received."""
@@ -151,21 +126,18 @@ class Outbox:
         return min((moment for moment in moments if moment is not None), default=None)
 
     def offer_due(self, uplink: str) -> int | None:
-        """When `take` is to be asked again for something offered on this uplink; None: nothing.
+        """When `take` is to be asked again for this uplink; None: nothing waits there.
 
         Never a moment at which `take` was asked already: a full window makes nobody spin.
         """
         lane = self._lanes.get(uplink)
-        due_us = lane.due_us() if lane is not None else None
-        if lane is None or due_us is None or lane.left_us is None:
-            return due_us
-        return max(due_us, lane.left_us + LOOK_AGAIN_US)
+        return None if lane is None else lane.due_us()
 
     # --- uplinks ---------------------------------------------------------------------------------
 
     def up(self, uplink: str) -> None:
         """A new connection: everything owed is offered on it from the start."""
-        self._lanes[uplink] = _Lane()
+        self._lanes[uplink] = Lane(self._before_the_backlog())
 
     def down(self, uplink: str) -> None:
         """The connection is gone."""
@@ -175,25 +147,30 @@ class Outbox:
         """Nobody listened on this uplink until then: what was offered earlier is due at once."""
         lane = self._lanes.get(uplink)
         if lane is not None:
-            due_us = before_us - OFFER_AGAIN_US
-            for ref, offered_us in lane.offered.items():
-                if offered_us < before_us:
-                    lane.offered[ref] = min(offered_us, due_us)
-            lane.left_us = None
+            lane.unheard(before_us, self._before_the_backlog())
+
+    def _before_the_backlog(self) -> list[Ref]:
+        """Raised alarms nobody has received, oldest first; none where a moment brings all."""
+        return list(self._unreceived()) if self.count(Stream.ALARM) > LONG else []
+
+    def _unreceived(self) -> dict[Ref, None]:
+        """The raised alarms that still wait for a receipt, in the order they were raised."""
+        waiting = (waits.ref for waits in self._awaited.values() if not waits.received)
+        return dict.fromkeys(ref for ref in waiting if ref is not None and self.owes(ref))
 
     # --- what is owed ----------------------------------------------------------------------------
 
     def owe(self, message: Message, now_us: int) -> tuple[str, ...]:
         """A new message. The uplinks named are to carry it at once; they count it as offered."""
-        key, ref = message.key, Ref(message.key, message.sequence)
-        self._owed.setdefault(key, Ranges()).add(ref.sequence, ref.sequence)
+        key, sequence = message.key, message.sequence
+        self._owed.setdefault(key, Ranges()).add(sequence, sequence)
         if key.stream is Stream.LOG:
             for lane in self._lanes.values():  # it may come after a higher number was offered
-                lane.cursor[key] = min(lane.cursor.get(key, 0), ref.sequence - 1)
+                lane.rewind(key, sequence)
             return ()
         self._await(message, now_us)
         for lane in self._lanes.values():
-            lane.offer(ref, now_us)
+            lane.offer(key, sequence, now_us)
         return tuple(self._lanes)
 
     def take(self, uplink: str, now_us: int, *, log: bool, limit: int) -> list[Ref]:
@@ -204,63 +181,74 @@ class Outbox:
         lane = self._lanes.get(uplink)
         if lane is None:
             return []
-        taken: list[Ref] = []
-        for stream in (Stream.ALARM, Stream.LOG) if log else (Stream.ALARM,):
-            taken += self._again(lane, stream, now_us, limit - len(taken))
-            taken += self._backlog(lane, stream, now_us, limit - len(taken))
         due_us = lane.due_us()
-        lane.left_us = now_us if due_us is not None and due_us <= now_us else None
-        return taken
-
-    def _again(self, lane: _Lane, stream: Stream, now_us: int, limit: int) -> list[Ref]:
-        due: list[Ref] = []
-        for ref, offered_us in lane.offered.items():
-            if offered_us + OFFER_AGAIN_US > now_us or len(due) >= limit:
-                break
-            if ref.key.stream is stream:
-                due.append(ref)
-        for ref in due:
-            lane.offer(ref, now_us)
-        return due
-
-    def _backlog(self, lane: _Lane, stream: Stream, now_us: int, limit: int) -> list[Ref]:
+        if due_us is not None and due_us <= now_us:
+            lane.expire(now_us, self._unreceived())
         taken: list[Ref] = []
-        for key, ranges in self._owed.items():
-            if key.stream is not stream:
-                continue
-            cursor = lane.cursor.get(key, 0)
-            while len(taken) < limit and lane.count[stream] < WINDOW[stream]:
-                following = ranges.after(cursor)
-                if following is None:
-                    break
-                cursor = following
-                ref = Ref(key, cursor)
-                if ref not in lane.offered:
-                    lane.offer(ref, now_us)
-                    taken.append(ref)
-            lane.cursor[key] = cursor
+        left = False
+        for stream in Stream:
+            if stream is Stream.ALARM or log:
+                left = self._fill(lane, stream, now_us, taken, limit) or left
+            else:
+                left = left or self.count(stream) > 0
+        lane.left_us = now_us if left else None
         return taken
+
+    def _fill(self, lane: Lane, stream: Stream, now_us: int, taken: list[Ref], limit: int) -> bool:
+        """Take of one stream what the window has room for; True when `limit` was in the way."""
+        again = lane.again(stream)
+        while lane.room(stream) > 0:
+            ref = again[0] if again else lane.following(self._of(stream), stream)
+            if ref is None:
+                return False
+            if len(taken) >= limit:
+                return True
+            if again:
+                lane.repeated(again.pop(0))
+            else:
+                lane.walked(ref)
+            if self.owes(ref) and not lane.offers(ref.key, ref.sequence):
+                lane.offer(ref.key, ref.sequence, now_us)
+                taken.append(ref)
+        return False
+
+    def _of(self, stream: Stream) -> Iterable[tuple[StreamKey, Ranges]]:
+        return ((key, ranges) for key, ranges in self._owed.items() if key.stream is stream)
 
     # --- what is settled -------------------------------------------------------------------------
 
-    def settle(self, key: StreamKey, ranges: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
-        """Strike off what a receipt covers; says which of it was still owed."""
+    def settle(
+        self,
+        key: StreamKey,
+        ranges: Iterable[tuple[int, int]],
+        *,
+        uplink: str = "",
+        now_us: int = 0,
+    ) -> list[tuple[int, int]]:
+        """Strike off what a receipt covers; says which of it was still owed.
+
+        uplink, now_us: which one brought it and when; from that its window learns.
+        """
         owed = self._owed.get(key)
         if owed is None:
             return []
         struck = [part for first, last in ranges for part in owed.take(first, last)]
-        for lane in self._lanes.values():
-            for ref in [ref for ref in lane.offered if ref.key == key and ref.sequence not in owed]:
-                lane.settle(ref)
+        for name, lane in self._lanes.items():
+            lane.settle(key, struck, now_us if name == uplink else None)
         if not owed:
             del self._owed[key]
             for lane in self._lanes.values():
-                lane.cursor.pop(key, None)
+                lane.forget(key)
         return struck
 
-    def receipt(self, receipt: Receipt) -> tuple[list[tuple[int, int]], list[str]]:
+    def receipt(
+        self, receipt: Receipt, *, uplink: str = "", now_us: int = 0
+    ) -> tuple[list[tuple[int, int]], list[str]]:
         """A verified Receipt: the numbers it settles, and the alarms it shows as received."""
-        struck = self.settle(receipt.key, [(1, receipt.through), *receipt.also])
+        ranges = [(1, receipt.through), *receipt.also]
+        struck = self.settle(receipt.key, ranges, uplink=uplink, now_us=now_us)
+        if not struck and not receipt.alarms:
+            return [], []
         named = {word.alarm for word in receipt.alarms}
         received = []
         for alarm, waits in self._awaited.items():
@@ -277,13 +265,24 @@ class Outbox:
         return alarm in named or not self.owes(waits.ref)
 
     def answered(self, alarm: str) -> None:
-        """A person has acknowledged it, or it has ended: no further route is called."""
-        self._awaited.pop(alarm, None)
+        """A person has acknowledged it, or it has ended: no further route is called.
+
+        Where no receipt has come the route's silence is still told: its copy is owed.
+        """
+        waits = self._awaited.get(alarm)
+        if waits is None:
+            return
+        if waits.received or waits.ref is None or not self.owes(waits.ref):
+            del self._awaited[alarm]
+            return
+        waits.answered, waits.steps = True, len(self._route.then)
+        if waits.overdue:
+            waits.due_us = None
 
     def _receipted(self, alarm: str) -> None:
         waits = self._awaited[alarm]
         waits.overdue = False
-        if self._route.acknowledge_within_ms is None:
+        if self._route.acknowledge_within_ms is None or waits.answered:
             del self._awaited[alarm]
             return
         if waits.steps == 0 or waits.due_us is None:
@@ -303,7 +302,7 @@ class Outbox:
             if waits.due_us is None or waits.due_us > now_us:
                 continue
             why = Why.NO_ACKNOWLEDGEMENT if waits.received else Why.NO_RECEIPT
-            found.append(Overdue(alarm, why, waits.due_us, waits.steps))
+            found.append(Overdue(alarm, why, now_us, waits.steps, waits.since_us))
             waits.overdue = waits.overdue or not waits.received
             waits.steps += 1
             step_ms = self._route.acknowledge_within_ms or self._route.receipt_within_ms

@@ -7,6 +7,9 @@ dead centre. A path that misses its echo is faulty, and good again after a minut
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterator
+
 from gateway.core.model import US_PER_MS, Fact, Json
 
 ECHO_WITHIN_US = 4_000_000
@@ -16,7 +19,7 @@ STANDBY_US = 60_000_000
 """Heartbeat interval of an uplink the route is not using."""
 
 GOOD_AGAIN_US = 60_000_000
-"""Echoes without a gap for this long end a fault; an outage does not flicker."""
+"""Echoes without a gap for this long, and two at least, end a fault; an outage does not flicker."""
 
 _BEATS_KEPT = 64
 
@@ -42,7 +45,8 @@ class Path:
         "_heard_us",
         "_heartbeat_us",
         "_lost_us",
-        "_number",
+        "_numbers",
+        "_quiet_us",
         "_sent_us",
         "_up_us",
         "_why",
@@ -51,12 +55,24 @@ class Path:
         "uplink",
     )
 
-    def __init__(self, route: str, uplink: str, *, heartbeat_ms: int, now_us: int) -> None:
+    def __init__(
+        self,
+        route: str,
+        uplink: str,
+        *,
+        heartbeat_ms: int,
+        now_us: int,
+        numbers: Iterator[int] | None = None,
+    ) -> None:
+        """numbers: shared by the paths of one route, so that an echo names one path only.
+
+        Two uplinks may lead to one broker: each then hears the echoes of both.
+        """
         self.route = route
         self.uplink = uplink
         self.in_use = False
         self._heartbeat_us = heartbeat_ms * US_PER_MS
-        self._number = 0
+        self._numbers = numbers if numbers is not None else itertools.count(1)
         self._sent_us: int | None = None
         self._awaiting: tuple[int, int] | None = None
         self._connected = False
@@ -65,6 +81,7 @@ class Path:
         self._up_us = now_us
         self._lost_us: int | None = now_us
         self._heard_us = now_us
+        self._quiet_us = now_us
         self._faulty_us: int | None = None
         self._good_since_us: int | None = None
         self._why = "no connection"
@@ -86,6 +103,11 @@ class Path:
         """True from fault.path.raised to fault.path.cleared."""
         return self._faulty_us is not None
 
+    @property
+    def recovering(self) -> bool:
+        """True while somebody answers again and the fault is not over yet."""
+        return self._good_since_us is not None
+
     def beat_due(self) -> int | None:
         """When the next heartbeat is to go out; None while there is no connection."""
         if not self._connected:
@@ -100,9 +122,17 @@ class Path:
 
     def deadline(self) -> int | None:
         """When `wake` will have something to say; None: never."""
-        if self._faulty_us is not None:
-            return None if self._good_since_us is None else self._good_since_us + GOOD_AGAIN_US
-        return self._overdue_us()
+        if self._faulty_us is None:
+            return self._overdue_us()
+        if self._good_since_us is None:
+            return None
+        # one echo is not yet two: a heartbeat that is under way is waited for
+        good_us = self._good_since_us + max(GOOD_AGAIN_US, self._heartbeat_us)
+        return good_us if self._awaiting is None else max(good_us, self._awaiting_until_us())
+
+    def _awaiting_until_us(self) -> int:
+        assert self._awaiting is not None
+        return self._awaiting[1] + ECHO_WITHIN_US
 
     def _overdue_us(self) -> int | None:
         """When this path has been silent for too long.
@@ -112,7 +142,7 @@ class Path:
         """
         moments = []
         if self._awaiting is not None:
-            moments.append(self._awaiting[1] + ECHO_WITHIN_US)
+            moments.append(self._awaiting_until_us())
         if self._lost_us is not None:
             moments.append(self._lost_us + self._heartbeat_us + ECHO_WITHIN_US)
         return min(moments, default=None)
@@ -135,31 +165,36 @@ class Path:
         self._good_since_us = None
         self._why = why
 
+    def still_down(self, why: str) -> None:
+        """What stands in the way of a connection now; it may differ from what ended the last."""
+        if not self._connected:
+            self._why = why
+
     def beat(self, now_us: int) -> int:
         """A heartbeat goes out now; its number."""
-        self._number += 1
+        number = next(self._numbers)
         self._sent_us = now_us
         self._why = "no answer to the heartbeat"
-        self._beats[self._number] = now_us
+        self._beats[number] = now_us
         if len(self._beats) > _BEATS_KEPT:
             del self._beats[next(iter(self._beats))]
         if self._awaiting is None:
-            self._awaiting = (self._number, now_us)
-        return self._number
+            self._awaiting = (number, now_us)
+        return number
 
     def echo(self, number: int, now_us: int) -> int | None:
-        """The centre has echoed that heartbeat on this uplink.
+        """The centre has echoed that heartbeat on this uplink; another path's changes nothing.
 
         When earlier ones on this connection went unanswered, the centre was not listening: gives
         the moment this one was sent, before which an offer may have reached nobody.
         """
-        if self._awaiting is None or not self._awaiting[0] <= number <= self._number:
+        if self._awaiting is None or number < self._awaiting[0] or number not in self._beats:
             return None
-        sent_us = self._beats.pop(number, None)
+        sent_us = self._beats.pop(number)
         missed = any(earlier < number for earlier in self._beats)
         self._beats.clear()
         self._answered = True
-        late = self._awaiting[1] + ECHO_WITHIN_US < now_us
+        late = self._awaiting_until_us() < now_us
         self._awaiting = None
         self._lost_us = None
         self._heard_us = now_us
@@ -180,20 +215,24 @@ class Path:
 
     def wake(self, now_us: int) -> list[Fact]:
         """Faults raised or cleared by `now_us`."""
-        if self._awaiting is not None and self._awaiting[1] + ECHO_WITHIN_US <= now_us:
+        if self._awaiting is not None and self._awaiting_until_us() <= now_us:
             self._good_since_us = None
         due_us = self.deadline()
         if due_us is None or due_us > now_us:
             return []
         if self._faulty_us is None:
             return self._fail(due_us, self._why)
+        assert self._good_since_us is not None
         lasted_ms = (due_us - self._faulty_us) // US_PER_MS
+        silent_ms = (self._good_since_us - self._quiet_us) // US_PER_MS
         self._faulty_us = None
         self._good_since_us = None
-        return [self._fact("cleared", due_us, {"lasted_ms": lasted_ms})]
+        return [self._fact("cleared", due_us, {"lasted_ms": lasted_ms, "silent_ms": silent_ms})]
 
     def _fail(self, at_us: int, why: str) -> list[Fact]:
+        """silent_ms: since anybody was heard; in the clearing, until the answers came for good."""
         self._faulty_us = at_us
+        self._quiet_us = self._heard_us
         silent_ms = (at_us - self._heard_us) // US_PER_MS
         return [self._fact("raised", at_us, {"why": why, "silent_ms": silent_ms})]
 

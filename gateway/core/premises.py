@@ -233,3 +233,10 @@ class Premises:
             if route.id == route_id:
                 return route
         raise KeyError(route_id)
+
+    def speaks(self, route: Route) -> bool:
+        """True for a route whose silence is the guard's: one that may answer, or any if none may.
+
+        A case system's copy must neither tell a teacher that the guard has it, nor sound a siren.
+        """
+        return route.answers or not any(other.answers for other in self.routes)

@@ -81,6 +81,11 @@ class Standing:
         """What stands, in the order it was raised."""
         return tuple(self._told)
 
+    @property
+    def from_before(self) -> tuple[str, ...]:
+        """Ids of the events that raised, before this start, what is not known to have healed."""
+        return tuple(event.id for event, _ in self._doubted.values())
+
     def passed(self, facts: Iterable[Fact]) -> list[Fact]:
         """What of these is news, with what it shows to have healed. Facts that are no faults pass.
 

@@ -30,6 +30,10 @@ BATCH_MAX = 256
 """Entries in one transaction: enough to make a sync cheap, few enough to be tried again."""
 
 
+BATCH_IN_TROUBLE = 16
+"""While a disk is being tried again: it may have room for a little, and none for much."""
+
+
 class _Waiting:
     """An entry and whoever waits for it."""
 
@@ -159,7 +163,8 @@ class Backlog:
         if ledger.place is not None and not ledger.durable:
             self.trouble = True
         with self._lock:
-            batch = list(islice(self._entries, BATCH_MAX))
+            most = BATCH_IN_TROUBLE if self.trouble else BATCH_MAX
+            batch = list(islice(self._entries, most))
             to_the_end = len(batch) == len(self._entries)
             self._in_hand = len(batch)
             settles: Settles = {}
@@ -186,7 +191,7 @@ class Backlog:
         with self._lock:
             self._in_hand = 0
             waiting = bool(self._entries or self._settles or self._jobs)
-            return not self.trouble and (waiting or bool(more))
+            return (well or not self.trouble) and (waiting or bool(more))
 
     def _tidy(self, ledger: Ledger, *, idle: bool) -> bool | None:
         """The ledger's housekeeping; True when it has more to do, None when it failed."""

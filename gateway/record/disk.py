@@ -8,7 +8,7 @@ from functools import partial
 from gateway.record.ledger import Ledger
 from gateway.record.opening import Begin
 from gateway.record.room import Limits, Place
-from gateway.record.writer import InlineWriter, ThreadWriter, Writer
+from gateway.record.writer import QUEUE_MAX, InlineWriter, ThreadWriter, Writer
 
 OPEN_WITHIN_S = 5.0
 """A disk that has not answered by then is left alone: presses are recorded in memory and sent."""
@@ -53,8 +53,16 @@ class ThreadedDisk:
 class InlineDisk:
     """The same ledger on the loop itself: no thread, so that a run replays from its seed."""
 
-    def __init__(self, path: str, *, vfs: str | None = None, limits: Limits | None = None) -> None:
+    def __init__(
+        self,
+        path: str,
+        *,
+        vfs: str | None = None,
+        limits: Limits | None = None,
+        queue_max: int = QUEUE_MAX,
+    ) -> None:
         self._place = Place(path, vfs, limits or Limits())
+        self._queue_max = queue_max
 
     async def open(
         self,
@@ -71,5 +79,6 @@ class InlineDisk:
             partial(Ledger.at, self._place, Begin(start, fresh_id, boot, utc_ms)),
             on_trouble=on_trouble,
             on_recovered=on_recovered,
+            queue_max=self._queue_max,
         )
         return writer, await writer.start(within_s=0)

@@ -121,7 +121,9 @@ class LedgerFile:
         except apsw.Error as exc:
             _let_go(db)
             raise _told(f"{path} cannot be used", exc) from exc
-        return cls(db, path=path)
+        file = cls(db, path=path)
+        file.damaged = True
+        return file
 
     @classmethod
     def in_memory(cls) -> Self:

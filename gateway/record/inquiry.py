@@ -56,22 +56,63 @@ class Inquiry:
                 heads[stream] = Head(0, digest(token), (epoch, key & SEQUENCE_MAX))
         return heads
 
-    def read(self, key: StreamKey, first: int, last: int) -> list[Message]:
-        """The messages held of a range of numbers, both ends in, in order, settled or not."""
+    def read(self, key: StreamKey, first: int, last: int, *, most: int = -1) -> list[Message]:
+        """The messages held of a range of numbers, both ends in, in order, settled or not.
+
+        At most the first `most` of them, unless it is negative.
+        """
         with self._file.reading("messages could not be read"):
             number = self._stream(key)
             if number is None:
                 return []
             base = number << SEQUENCE_BITS
-            span = (base + max(first, 1), base + min(last, SEQUENCE_MAX))
+            span = (base + max(first, 1), base + min(last, SEQUENCE_MAX), most)
             return [
                 Message(key, held & SEQUENCE_MAX, event, kind, alarm, token)
                 for held, event, kind, alarm, token in self._file.rows(
                     "SELECT key, id, type, alarm, token FROM message JOIN event"
-                    " ON number = event WHERE key BETWEEN ? AND ? ORDER BY key",
+                    " ON number = event WHERE key BETWEEN ? AND ? ORDER BY key LIMIT ?",
                     span,
                 )
             ]
+
+    def runs(self, route: str, stream: Stream, ledger: str, epoch: int) -> list[StreamKey]:
+        """What is held of one epoch of a route's stream: a stream for each of its starts."""
+        with self._file.reading("the streams could not be read"):
+            return [
+                StreamKey(route, stream, ledger, epoch, start)
+                for (start,) in self._file.rows(
+                    "SELECT start FROM stream JOIN start ON begun = start.number WHERE route = ?"
+                    " AND stream = ? AND ledger = ? AND epoch = ? ORDER BY begun",
+                    (route, stream.value, ledger, epoch),
+                )
+            ]
+
+    def earlier(
+        self, route: str, stream: Stream, ledger: str, epoch: int
+    ) -> tuple[str, int, int] | None:
+        """Ledger, epoch and number of the newest message held of a stream from before an epoch.
+
+        None: nothing older is held, or the epoch is of a ledger nobody here knows.
+        """
+        with self._file.reading("the streams could not be read"):
+            row = self._file.one(
+                "SELECT ledger, epoch, (SELECT max(key) FROM message WHERE key BETWEEN"
+                " stream.number << :bits AND (stream.number + 1 << :bits) - 1) AS newest"
+                " FROM stream JOIN start ON begun = start.number WHERE route = :route AND"
+                " stream = :stream AND newest IS NOT NULL AND begun <"
+                " coalesce((SELECT min(number) FROM start WHERE ledger = :ledger AND epoch ="
+                " :epoch), (SELECT max(number) + 1 FROM start WHERE ledger = :ledger AND epoch <"
+                " :epoch), 0) ORDER BY begun DESC LIMIT 1",
+                {
+                    "bits": SEQUENCE_BITS,
+                    "route": route,
+                    "stream": stream.value,
+                    "ledger": ledger,
+                    "epoch": epoch,
+                },
+            )
+            return (row[0], row[1], row[2] & SEQUENCE_MAX) if row else None
 
     def open_alarms(self) -> list[Event]:
         """Every alarm and state.alarm event of the alarms not yet cleared, as recorded."""
@@ -172,6 +213,11 @@ class Inquiry:
     def heads_held(self) -> frozenset[int]:
         """The keys of the streams' newest messages, which never leave; within `reading`."""
         return frozenset(self._newest().values())
+
+    def native(self) -> str:
+        """The id the file itself goes under, whatever other ledgers' streams it holds."""
+        with self._file.reading("the ledger's id could not be read"):
+            return str(self._file.one("SELECT id FROM ledger"))
 
     def holds(self, me: Identity) -> bool:
         """True when that very start has written here."""

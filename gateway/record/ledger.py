@@ -14,6 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
+from gateway.core.jws import digest
 from gateway.core.kinds import class_of, phase_of
 from gateway.core.model import Event, Message, Stamp, StreamKey
 from gateway.core.ranges import Ranges
@@ -38,6 +39,13 @@ __all__ = ["Entry", "Identity", "Ledger", "LedgerBusy", "LedgerError", "StorageT
 _ADD_EVENT = "INSERT INTO event (id, type, alarm, utc_ms, body, keys) VALUES (?, ?, ?, ?, ?, ?)"
 _ADD_MESSAGE = "INSERT INTO message VALUES (?, ?, ?)"
 _ADD_START = "INSERT INTO start (ledger, epoch, start, boot, utc_ms) VALUES (?, ?, ?, ?, ?)"
+_SETTLED = (
+    "UPDATE stream SET settled_utc_ms = ? WHERE number = ?"
+    " AND (settled_utc_ms IS NULL OR abs(settled_utc_ms - ?) >= ?)"
+)
+
+SETTLED_EVERY_MS = 3_600_000
+"""How exactly it is kept when a stream was last settled: every receipt would cost a page."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,10 +86,12 @@ class Ledger(Inquiry):
         self.lost: int | None = 0
         self._found: Found | None = None
         self._aside: str | None = None
+        self._moves = 0
         self.dropped = DroppedLog()
         with file.writing("the start could not be recorded"):
             ledger = lay_out(file, begin.fresh_id)
             last = file.one("SELECT max(epoch) FROM start WHERE ledger = ?", (ledger,))
+            self._native = ledger
             self.identity = Identity(ledger, (last or 0) + 1, begin.start)
             self._began = self._enter(file)
         self._work_on(file)
@@ -194,7 +204,12 @@ class Ledger(Inquiry):
         Touches nothing that belongs to this ledger: any thread may try it.
         """
         assert self.place is not None, "this ledger belongs nowhere"
-        return opened(self.place, self._begin, lambda file: file)
+        begin, me = self._begin, self.identity
+        if self.durable and (self._moves or begin.fresh_id == me.ledger):
+            # what was on the disk before is not on a new one: it must not go under the same name
+            fresh_id = digest(f"{me.ledger} {me.start} {self._moves}".encode())[:8]
+            begin = replace(begin, fresh_id=fresh_id)
+        return opened(self.place, begin, lambda file: file)
 
     def move_to(self, had: Opened[LedgerFile]) -> None:
         """Go on in another file under the same numbers, with all that is owed and needed.
@@ -204,10 +219,10 @@ class Ledger(Inquiry):
         """
         file, source, found = had.taken, self._file, Found()
         try:
-            asked, lost = Inquiry(file), None
-            if asked.holds(self.identity):
-                lost = 0
-            else:
+            asked = Inquiry(file)
+            native = asked.native()
+            lost = 0 if asked.holds(self.identity) else None
+            if native != self._native:  # of this ledger's own the running gateway knows better
                 found = Found(
                     owed=asked.owed(),
                     owed_alarms=asked.owed_alarms(),
@@ -222,7 +237,8 @@ class Ledger(Inquiry):
         except BaseException:
             file.abandon()
             raise
-        self._began = began
+        self._began, self._native = began, native
+        self._moves += 1
         self._work_on(file)
         source.abandon()
         self.trouble = None
@@ -346,7 +362,7 @@ class Ledger(Inquiry):
         """Take ranges of numbers, both ends in, out of what is owed; how many messages that was.
 
         Numbers that are not owed, not held or of an unknown stream are passed over. `utc_ms` is
-        kept as the moment something of this stream was last settled.
+        kept, to SETTLED_EVERY_MS, as the moment something of this stream was last settled.
         """
         with self._file.reading("what is owed could not be read"):
             number = self._stream(key)
@@ -354,8 +370,7 @@ class Ledger(Inquiry):
                 return 0
         with self._file.writing("the receipt could not be recorded"):
             self._leaving.settled()
-            change = "UPDATE stream SET settled_utc_ms = ? WHERE number = ?"
-            self._file.run(change, (utc_ms, number))
+            self._file.run(_SETTLED, (utc_ms, number, utc_ms, SETTLED_EVERY_MS))
             return self._owed.take(number, ranges)
 
     def keep(self, values: Mapping[str, str]) -> None:

@@ -19,6 +19,8 @@ from gateway.record.schema import SCHEMA, UPGRADES
 
 T = TypeVar("T")
 
+_SENSELESS = frozenset({StorageTrouble.CORRUPT, StorageTrouble.REFUSED})
+
 _HEX8 = re.compile(r"[0-9a-f]{8}")
 
 
@@ -58,7 +60,10 @@ def opened(place: Place, begin: Begin, take: Callable[[LedgerFile], T]) -> Opene
     except OSError as exc:
         text = f"{why}, and it cannot be moved away: {exc.strerror}"
         raise LedgerError(StorageTrouble.CORRUPT, text) from exc
-    return Opened(_sound(place, begin, take), aside, why)
+    try:
+        return Opened(_sound(place, begin, take), aside, why)
+    except LedgerError as exc:
+        raise LedgerError(exc.reason, f"{exc}, after a corrupt one was moved to {aside}") from exc
 
 
 def _sound(place: Place, begin: Begin, take: Callable[[LedgerFile], T]) -> T:
@@ -91,14 +96,15 @@ def prove(file: LedgerFile) -> None:
     asked = Inquiry(file)
     for read in (asked.owed, asked.heads, asked.open_alarms, asked.holders, asked.open_faults):
         read()
-    asked.owed_alarms()
-    asked.last_inventory()
+    for read_too in (asked.owed_alarms, asked.last_inventory, asked.last_proved, asked.kept):
+        read_too()
 
 
 def bring(source: LedgerFile, into: LedgerFile) -> int | None:
     """Bring over what `source` holds, from memory all of it; how much that was owed is lost.
 
-    None when nobody knows: what was found made no sense, or not all of it could be seen.
+    None when nobody knows: what a damaged source holds made no sense, or could not all be seen.
+    LedgerError when it could not be brought and may be tried again: then nothing was.
     """
     carrying = Carrying(source, into)
     try:
@@ -106,11 +112,13 @@ def bring(source: LedgerFile, into: LedgerFile) -> int | None:
             carrying.all(settled=not source.durable)
             prove(into)
     except LedgerError as exc:
-        if exc.reason not in {StorageTrouble.CORRUPT, StorageTrouble.REFUSED}:
+        if not source.damaged or exc.reason not in _SENSELESS:
             raise
         return None
-    except Exception:  # noqa: BLE001 -- whatever a damaged file holds, it must stop nothing
-        return None
+    except Exception:
+        if not source.damaged:
+            raise
+        return None  # whatever a damaged file holds, it must stop nothing
     return None if carrying.blind else carrying.lost
 
 

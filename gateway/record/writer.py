@@ -175,7 +175,7 @@ class ThreadWriter(_Common):
         self._woken = False
         self._ending = False
         self._opening: asyncio.Future[Ledger] | None = None
-        self._looking = False
+        self._looking = self._over = False
         self._found: Opened[LedgerFile] | None = None
 
     async def start(self, *, within_s: float) -> Ledger:
@@ -220,13 +220,15 @@ class ThreadWriter(_Common):
             if in_time:
                 self._hand_over([partial(resolve, opened, outcome)])
                 clean = self._serve(outcome)
+                self._leave_off()
             with suppress(LedgerError):  # all that was acknowledged is on disk, in the WAL
                 outcome.close()
-            self._looked(None)
         elif in_time:
             self._hand_over([partial(fail, opened, outcome)])
         if in_time:
             self._hand_over([partial(resolve, self._ended, clean)])
+        else:
+            self._looked(None)  # it does answer: from now on it may be looked at again
 
     def _serve(self, ledger: Ledger) -> bool:
         """Write until the end is asked for; True when nothing was left over."""
@@ -238,6 +240,13 @@ class ThreadWriter(_Common):
             more = self._waiting.round(ledger, idle=idle)
             if ending and not more:
                 return len(self._waiting) == 0
+
+    def _leave_off(self) -> None:
+        with self._condition:
+            self._over = True
+            found, self._found = self._found, None
+        if found is not None:
+            found.taken.abandon()
 
     def _mend(self, ledger: Ledger) -> None:
         """Look for a disk, on a thread of its own that may hang; move to what it has found."""
@@ -255,19 +264,20 @@ class ThreadWriter(_Common):
             threading.Thread(target=look, name="ledger's place", daemon=True).start()
 
     def _look(self, ledger: Ledger) -> None:
-        try:
+        found: Opened[LedgerFile] | None = None
+        with suppress(Exception):  # whatever it is, there is no disk yet
             found = ledger.reopen()
-        except LedgerError:
-            self._looked(None)
-        else:
-            self._looked(found)
+        self._looked(found)
 
     def _looked(self, found: Opened[LedgerFile] | None) -> None:
         with self._condition:
             self._looking = False
+            too_late, found = (found, None) if self._over else (None, found)
             self._found = found
             self._woken = True
             self._condition.notify()
+        if too_late is not None:
+            too_late.taken.abandon()
 
     def _await_work(self, *, tidied: bool) -> bool:
         """Sleep until there is work; False when it is only time to try again or to tidy."""

@@ -13,9 +13,11 @@ import socket
 import ssl
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from gateway.clock import utc_trust
 from gateway.core.premises import UplinkSpec
 from gateway.uplink.link import UplinkError
 
@@ -109,28 +111,47 @@ def _discard(outcome: Line | UplinkError) -> None:
         outcome.sock.close()
 
 
-def dial(spec: UplinkSpec, *, within_s: float) -> socket.socket:
+def _synchronised() -> bool:
+    return utc_trust()[0]
+
+
+def dial(
+    spec: UplinkSpec, *, within_s: float, synchronised: Callable[[], bool] = _synchronised
+) -> socket.socket:
     """A connected socket (an `ssl.SSLSocket` under TLS), with TCP_NODELAY.
 
     Each address of the host gets a fair share of what is left of `within_s`; only the name lookup
-    cannot be bounded. Raises UplinkError.
+    cannot be bounded. synchronised: may this machine's UTC judge what has expired? Raises
+    UplinkError.
     """
     deadline = time.monotonic() + within_s
     context = _context(spec) if spec.tls else None
     try:
         return _first(spec, context, deadline)
     except ssl.SSLCertVerificationError as error:
-        if error.verify_code != _NOT_YET_VALID or context is None:
+        if context is None or not _clock_may_be_wrong(error, synchronised):
             raise explained(error, spec) from error
     except (OSError, UnicodeError) as error:
         raise explained(error, spec) from error
-    # A certificate from the future: this box has no true time yet (no clock battery, no network
-    # time). A wrong clock must not stop an alarm, so only the dates are left unchecked.
+    # A wrong clock must not stop an alarm, so only the dates are left unchecked.
     context.verify_flags |= ssl.VerifyFlags(_NO_CHECK_TIME)
     try:
         return _first(spec, context, deadline)
     except OSError as error:
         raise explained(error, spec) from error
+
+
+def _clock_may_be_wrong(
+    error: ssl.SSLCertVerificationError, synchronised: Callable[[], bool]
+) -> bool:
+    """True where the dates are all that is wrong, and it may be ours that is.
+
+    A certificate from the future shows a box without true time (no battery, no network time),
+    whatever its kernel says. That one has expired is believed only where UTC is synchronised.
+    """
+    if error.verify_code == _EXPIRED:
+        return not synchronised()
+    return error.verify_code == _NOT_YET_VALID
 
 
 def password(spec: UplinkSpec) -> str | None:

@@ -30,6 +30,7 @@ from gateway.uplink.link import (
     Connection,
     OnAck,
     OnMessage,
+    UplinkError,
     Will,
     not_heard,
     refused,
@@ -366,6 +367,7 @@ class PahoConnector:
         on_message: OnMessage,
     ) -> Connection:
         """Keep the promise of `Connector.connect`."""
+        line: Line | None = None
         connection: _PahoConnection | None = None
         try:
             async with asyncio.timeout(CONNECT_WITHIN_S):
@@ -377,7 +379,12 @@ class PahoConnector:
         except BaseException as error:
             if connection is not None:
                 connection.abandon("given up")
+            elif line is not None:
+                line.sock.close()
             if isinstance(error, TimeoutError):
                 raise unanswered(spec) from None
-            raise
+            if isinstance(error, UplinkError) or not isinstance(error, Exception):
+                raise
+            # what one link stumbles over (paho lets OSError and ValueError out) ends no other
+            raise UplinkError(f"cannot connect ({type(error).__name__})", "report this") from error
         return connection

@@ -37,6 +37,10 @@ Log: TypeAlias = Callable[[str, Mapping[str, object]], None]
 
 LEAST_S = 0.05
 FIRST_S = 0.2
+SPREAD_S = 1.0
+"""The first attempt after a loss comes as late as this when no alarm is owed: a whole fleet may
+have lost the same broker at the same moment, and each handshake costs it milliseconds."""
+
 URGENT_S = 0.5
 LONGEST_S = 30.0
 _DOUBLINGS_MAX = 6  # 0.5 s doubled six times is past 30 s
@@ -48,8 +52,8 @@ STEADY_S = 10.0
 class BackOff(wait_base):
     """How long to wait before the next attempt, with full jitter.
 
-    After the first failure at most 0.2 s; while `urgent()` (an alarm is owed) at most 0.5 s; else
-    at most 1 s, doubling up to 30 s. Never under 0.05 s.
+    While `urgent()` (an alarm is owed) at most 0.2 s after the first failure, then 0.5 s; else at
+    most 1 s, doubling up to 30 s. Never under 0.05 s.
     """
 
     def __init__(self, random: dice.Random, urgent: Callable[[], bool]) -> None:
@@ -62,10 +66,10 @@ class BackOff(wait_base):
 
     def delay_s(self, failures: int) -> float:
         """The wait after that many failures in a row, at least one."""
-        if failures <= 1:
-            longest_s = FIRST_S
-        elif self._urgent():
-            longest_s = URGENT_S
+        if self._urgent():
+            longest_s = FIRST_S if failures <= 1 else URGENT_S
+        elif failures <= 1:
+            longest_s = SPREAD_S
         else:
             longest_s = min(LONGEST_S, URGENT_S * 2 ** min(failures - 1, _DOUBLINGS_MAX))
         return self._random.uniform(LEAST_S, longest_s)
@@ -164,15 +168,15 @@ class Uplink:
             return
         self._runner = asyncio.current_task()
         self._down_since_us = self._clock.now_us()
+        back_off = BackOff(self._random, self._urgent)
         try:
             while True:
                 await AsyncRetrying(
-                    wait=BackOff(self._random, self._urgent),
+                    wait=back_off,
                     retry=retry_if_exception_type(UplinkError),
                     sleep=self._sleep,
                 )(self._connect_and_hold)
-                # Spread the gateways that have all just lost the same broker.
-                await self._sleep(self._random.uniform(LEAST_S, FIRST_S))
+                await self._sleep(back_off.delay_s(1))
         except asyncio.CancelledError:
             if not self._stopping.is_set():
                 raise

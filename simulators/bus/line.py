@@ -9,6 +9,7 @@ Characters and silences: MODBUS over Serial Line V1.02, 2.5.1.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import lru_cache, partial
 from random import Random
 
@@ -54,6 +55,18 @@ class _Sending:
                 self.heard[index] ^= random.randint(1, 255)
 
 
+@dataclass(slots=True)
+class _Coming:
+    """An answer that nothing is in the way of: until it is whole, nobody need look at it."""
+
+    unit: SimulatedUnit
+    answer: Answer
+    frame: bytes
+    start_us: int
+    end_us: int
+    arrives: Timer
+
+
 class Line:
     """One line. trouble: what it does to bytes. mistuned: the master is set to another speed.
 
@@ -88,6 +101,7 @@ class Line:
         self._handover_us = handover_us
         self._air: list[_Sending] = []
         self._alone: _Sending | None = None
+        self._coming: _Coming | None = None
         self._frame = bytearray()
         self._talkers: list[SimulatedUnit | None] = []
         self._frame_end_us = 0
@@ -159,6 +173,8 @@ class Line:
 
         Until then such a frame needs one moment, its end; a simulation lives through millions.
         """
+        if self._coming is not None:
+            self._unfold_coming(self._coming)
         sending, self._alone = self._alone, None
         if sending is None:
             return
@@ -207,8 +223,16 @@ class Line:
             return
         self._air.remove(sending)
         self._said(sending)
-        if not self._air:
+        if not self._air and self._has_hearers():
             self._over = self._clock.call_at(self._frame_end_us + self.gap_us, self._end_frame)
+
+    def _has_hearers(self) -> bool:
+        """True when a unit might take for a request what is on the line; else its end can wait."""
+        return any(
+            talker is None
+            or any(one.unit == talker.unit for one in self.units if one is not talker)
+            for talker in self._talkers
+        )
 
     def _tell_master(self, data: bytes) -> None:
         if self.plugged and self.hear is not None and data:
@@ -221,8 +245,8 @@ class Line:
         if self._over is not None:
             self._over.cancel()
             self._over = None
-            if now_us >= self._frame_end_us + self.gap_us:
-                self._end_frame()
+        if self._frame and not self._air and now_us >= self._frame_end_us + self.gap_us:
+            self._end_frame()
 
     def _end_frame(self) -> None:
         self._over = None
@@ -246,9 +270,42 @@ class Line:
             if began_us < self._rest_until_us.get(unit.id, 0):
                 continue
             answer = unit.hear(pdu, broadcast=address == 0)
-            if answer is not None:
-                at_us = over_us + answer.after_us
+            if answer is None:
+                continue
+            at_us = over_us + answer.after_us
+            if not self._comes_whole(unit, answer, at_us):
                 self._clock.call_at(at_us, partial(self._answer, unit, answer, at_us))
+
+    def _comes_whole(self, unit: SimulatedUnit, answer: Answer, at_us: int) -> bool:
+        """True when an answer is on its way that needs one moment, its end.
+
+        Nothing is wrong with line or unit, and the adapter hands over whole frames.
+        """
+        if len(self.units) > 1 or unit.faults or unit.profile.timing.between_ms:
+            return False
+        frame = _framed(unit.unit, answer.pdu)
+        took_us = round(len(frame) * self.us_per_byte)
+        if took_us > self._handover_us or self._air or not self.trouble.quiet:
+            return False
+        timer = self._clock.call_at(at_us + took_us, self._come)
+        self._coming = _Coming(unit, answer, frame, at_us, at_us + took_us, timer)
+        return True
+
+    def _come(self) -> None:
+        coming, self._coming = self._coming, None
+        assert coming is not None
+        if coming.unit.faults or not self.trouble.quiet:
+            self._answer(coming.unit, coming.answer, coming.start_us)
+        elif not coming.unit.deaf():
+            self._frame_end_us = coming.end_us
+            self._tell_master(coming.frame)
+
+    def _unfold_coming(self, coming: _Coming) -> None:
+        """Somebody begins while an answer is on its way: from here on each byte counts."""
+        self._coming = None
+        coming.arrives.cancel()
+        answer = partial(self._answer, coming.unit, coming.answer, coming.start_us)
+        self._clock.call_at(max(coming.start_us, self._clock.now_us()), answer)
 
     def _answer(self, unit: SimulatedUnit, answer: Answer, at_us: int) -> None:
         if unit.deaf():

@@ -13,8 +13,6 @@ import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from enum import StrEnum
 
 import aiomqtt
 
@@ -31,37 +29,22 @@ from simulators.centre.core.words import (
     Stored,
     Verdict,
 )
-from simulators.centre.link import Access, dialled, listen
+from simulators.centre.link import Access, arrived, dialled, listen
+from simulators.centre.manner import AutoAnswer, Manner
 from simulators.centre.store import CentreStore
+
+__all__ = ["AutoAnswer", "CentreClient", "Manner", "steady_utc_ms"]
 
 BATCH_MAX = 500
 """Messages in one commit: a drain is bound by syncs, and memory by this."""
+COMMITS_APART_S = 0.02
+"""Under load messages share a commit and a receipt; an alarm of now waits for no company."""
 OUTGOING_MAX = 1_000
 """What overflows is dropped: without a receipt the gateway offers it again."""
 BACK_OFF_S = (0.1, 0.5)
 STORE_RETRY_S = 0.5
+ASK_AGAIN_MS = 200
 OPERATOR = 1
-
-
-class AutoAnswer(StrEnum):
-    """What the simulated desk does by itself with every new alarm."""
-
-    NONE = "none"
-    ACKNOWLEDGE = "acknowledge"
-    CLOSE = "close"
-
-
-@dataclass(frozen=True, slots=True)
-class Manner:
-    """How a far end behaves. deaf: it receives and answers nothing, no heartbeat either.
-
-    slow_ms: everything it says comes that much later. repeat: it says everything so many times.
-    """
-
-    answer: AutoAnswer = AutoAnswer.NONE
-    deaf: bool = False
-    slow_ms: int = 0
-    repeat: int = 1
 
 
 def steady_utc_ms() -> Callable[[], int]:
@@ -86,6 +69,7 @@ class CentreClient:
         uplinks: Sequence[UplinkSpec],
         access: Access | None = None,
         manner: Manner | None = None,
+        resend: bool = False,
         on_line: Callable[[Verdict], None] = _ignore,
         on_stored: Callable[[Verdict], None] = _ignore,
         on_finding: Callable[[Finding], None] = _ignore,
@@ -94,7 +78,7 @@ class CentreClient:
         on_presence: Callable[[str, str, bool], None] = _ignore,
         now_ms: Callable[[], int] | None = None,
     ) -> None:
-        """`core` has been restored from `store`.
+        """`core` has been restored from `store`. resend: ask for what is missing.
 
         on_line: a believed message, at once. on_stored: the same, once it is on disk. on_refused:
         why, gateway, uplink, at_ms. on_link: an uplink's name, and what became of its connection.
@@ -107,6 +91,7 @@ class CentreClient:
         self._access = access if access is not None else Access()
         self._manner = manner if manner is not None else Manner()
         self._deaf = self._manner.deaf
+        self._resend = resend
         self._on_line = on_line
         self._on_stored = on_stored
         self._on_finding = on_finding
@@ -119,6 +104,7 @@ class CentreClient:
         self._verdicts: list[Verdict] = []
         self._answers: list[Answer] = []
         self._work = asyncio.Event()
+        self._hurry = asyncio.Event()
         self._beaten = asyncio.Event()
         self._ready = asyncio.Event()
 
@@ -143,6 +129,7 @@ class CentreClient:
             return False
         self._answers.append(answer)
         self._work.set()
+        self._hurry.set()
         return True
 
     def command(
@@ -159,9 +146,18 @@ class CentreClient:
         ordered = orders.sealed(
             orders.draft(name, verb, target, name=str(uuid.uuid4()), at_ms=at_ms)
         )
+        self._ask(ordered)
+        return ordered
+
+    def _ask(self, ordered: Ordered) -> None:
         for uplink in self._links:
             self._say(uplink, ordered.topic, ordered.token)
-        return ordered
+
+    def _ask_for_missing(self) -> None:
+        """Put the questions that are due, once they can be heard."""
+        if self._resend and self._links and not self._deaf:
+            for ordered in self.core.requests(self._now_ms(), lambda: str(uuid.uuid4())):
+                self._ask(ordered)
 
     async def reachable(self) -> None:
         """Return once the first heartbeat has come: from then on something can be asked."""
@@ -193,7 +189,7 @@ class CentreClient:
         wait_s = back_off_s
         while True:
             try:
-                async with dialled(spec, self._access) as client:
+                async with dialled(spec, self._access, alarms_first=True) as client:
                     wait_s = back_off_s
                     await self._serve(spec, client)
             except (aiomqtt.MqttError, OSError) as exc:
@@ -219,7 +215,7 @@ class CentreClient:
         try:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._publish_for_ever(client, queue), name=f"out {spec.id}")
-                async for message in client.messages:
+                async for message in arrived(client):
                     self._take(spec.id, message)
         except* aiomqtt.MqttError as group:
             lost = str(group.exceptions[0])
@@ -254,13 +250,16 @@ class CentreClient:
         if leaf == "heartbeat":
             self._take_beat(uplink, gateway, route, token, at_ms, retained=bool(message.retain))
             return
-        verdict = self.core.receive(gateway, route, uplink, token, at_ms)
+        resent = leaf == "resend"
+        verdict = self.core.receive(gateway, route, uplink, token, at_ms, resent=resent)
         if verdict.outcome is Outcome.REFUSED:
             self._on_refused(verdict.why, gateway, uplink, at_ms)
             return
         self._on_line(verdict)
         self._verdicts.append(verdict)
         self._work.set()
+        if verdict.message is not None and verdict.message.alarm and not verdict.late:
+            self._hurry.set()
 
     def _take_beat(
         self, uplink: str, gateway: str, route: str, token: bytes, at_ms: int, *, retained: bool
@@ -286,6 +285,7 @@ class CentreClient:
             await self._work.wait()
             self._work.clear()
             while self._verdicts or self._answers:
+                self._hurry.clear()
                 batch, self._verdicts = self._verdicts[:BATCH_MAX], self._verdicts[BATCH_MAX:]
                 answers, self._answers = self._answers, []
                 rows = [verdict.row for verdict in batch if verdict.row is not None]
@@ -297,6 +297,8 @@ class CentreClient:
                     await asyncio.sleep(STORE_RETRY_S)
                 else:
                     self._settle(batch, rows, answers)
+                    with contextlib.suppress(TimeoutError):
+                        await asyncio.wait_for(self._hurry.wait(), COMMITS_APART_S)
 
     def _not_stored(
         self, rows: Sequence[Stored], answers: Sequence[Answer], exc: sqlite3.Error
@@ -322,13 +324,15 @@ class CentreClient:
             for outgoing in self.core.answered(answer):
                 self._send(outgoing)
         self._answer_by_itself(rows, answers)
+        self._beaten.set()
 
     def _answer_by_itself(self, rows: Sequence[Stored], answers: Sequence[Answer]) -> None:
         """The simulated desk: acknowledge what was just stored, close what was acknowledged."""
         if self._manner.answer is AutoAnswer.NONE:
             return
         for row in rows:
-            if row.type.startswith("alarm.") and row.type.endswith(".raised") and row.alarm:
+            new = row.type.startswith("alarm.") and row.type.endswith(".raised") and not row.over
+            if new and row.alarm:
                 self.acknowledge(row.alarm)
         for answer in answers:
             if self._manner.answer is AutoAnswer.CLOSE and answer.state is not AlarmState.CLOSED:
@@ -355,14 +359,19 @@ class CentreClient:
     # --- silence --------------------------------------------------------------------------
 
     async def _wake_for_ever(self) -> None:
-        """Notice what did not come. Each heartbeat may move the next moment to look."""
+        """Notice what did not come. Whatever comes may move the next moment to look."""
         while True:
-            deadline_ms = self.core.deadline()
+            moments = [self.core.deadline()]
+            asking_ms = self.core.request_due() if self._resend else None
+            if asking_ms is not None:  # one that cannot be put now is not to be tried without end
+                moments.append(max(asking_ms, self._now_ms() + ASK_AGAIN_MS))
+            deadline_ms = min((ms for ms in moments if ms is not None), default=None)
             wait_s = None if deadline_ms is None else (deadline_ms - self._now_ms()) / 1_000
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(wait_s):
                     await self._beaten.wait()
             self._beaten.clear()
+            self._ask_for_missing()
             for finding in self.core.wake(self._now_ms()):
                 self._on_finding(finding)
 

@@ -18,9 +18,11 @@ from pathlib import Path
 from gateway.config.child import load
 from gateway.core.jws import KeyRefused, SigningKey, VerifyKey, signing_key, verify_key
 from gateway.core.premises import Premises, UplinkSpec
+from gateway.core.verbs import Verb
 from simulators.centre.client import AutoAnswer, CentreClient, Manner, steady_utc_ms
 from simulators.centre.core.core import CentreCore
 from simulators.centre.core.orders import NotHeard
+from simulators.centre.core.reading import OpenedMessage
 from simulators.centre.core.words import Finding, Verdict
 from simulators.centre.keyboard import Keyboard
 from simulators.centre.link import Access
@@ -67,6 +69,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--deaf", action="store_true", help="receive, but answer nothing")
     parser.add_argument("--slow", type=int, default=0, metavar="MS", help="answer that much later")
     parser.add_argument("--repeat", type=int, default=1, metavar="N", help="say all N times")
+    parser.add_argument(
+        "--no-resend", action="store_true", help="do not ask the gateway for what is missing here"
+    )
 
 
 async def run_centre(options: argparse.Namespace) -> int:
@@ -102,8 +107,13 @@ def _core(premises: Premises, options: argparse.Namespace) -> CentreCore:
         names = ", ".join(known.id for known in premises.routes)
         raise _Unusable(f"no route {options.route} in this configuration: {names}", USAGE) from None
     signer = _private(options.key)
-    if not any((key.kid, key.x) == (signer.kid, signer.public.x) for key in route.keys):
+    mine = [key for key in route.keys if (key.kid, key.x) == (signer.kid, signer.public.x)]
+    if not mine:
         text = f"the gateway will not believe {options.key}: route {route.id} does not list it"
+        print(text, file=sys.stderr)
+    elif not options.no_resend and Verb.RESEND not in mine[0].verbs:
+        options.no_resend = True
+        text = f"what is missing is not asked for: {options.key} has no verb `resend` there"
         print(text, file=sys.stderr)
     intervals_ms = {spec.id: spec.heartbeat_ms for spec in premises.uplinks if spec.id in route.via}
     keys = {premises.gateway: [_gateway_key(premises, options.gateway_key)]}
@@ -173,6 +183,7 @@ class _Desk:
             uplinks=_uplinks(premises, options),
             access=Access(certificate, options.user, options.password_file),
             manner=Manner(AutoAnswer(options.answer), options.deaf, options.slow, options.repeat),
+            resend=not options.no_resend,
             on_line=self._line,
             on_finding=self._finding,
             on_refused=self._refused,
@@ -184,7 +195,7 @@ class _Desk:
 
     def _line(self, verdict: Verdict) -> None:
         message = verdict.message
-        if message is not None and message.type in _CONCLUDED:
+        if message is not None and _answered(message):
             self._unanswered.pop(str(message.data.get("command")), None)
         if self._json:
             print(json_line(verdict), flush=True)
@@ -245,7 +256,11 @@ class _Desk:
             self._screen.say(f"!!! nothing was heard of {said}: it is over now, done or not")
 
 
-_CONCLUDED = frozenset(f"state.command.{phase}" for phase in ("done", "failed", "refused"))
+def _answered(message: OpenedMessage) -> bool:
+    """True for the last answer to a command; history may be under way for hours when accepted."""
+    group, _, phase = message.type.rpartition(".")
+    last = phase in {"done", "failed", "refused"} or message.data.get("verb") == Verb.RESEND
+    return group == "state.command" and last
 
 
 async def _until_told(desk: _Desk) -> None:

@@ -13,8 +13,8 @@ from typing import Any, TextIO
 
 from gateway.core.message import TYPE_PREFIX, rfc3339
 from gateway.core.model import AlarmState, Json
-from simulators.centre.core.reading import Age
-from simulators.centre.core.words import Alarm, Finding, FindingKind, Outcome, Verdict
+from simulators.centre.core.reading import Age, OpenedMessage
+from simulators.centre.core.words import Alarm, Finding, Outcome, Verdict
 from simulators.centre.telling import plain, told
 from simulators.centre.typed import HELP as WORDS
 
@@ -32,7 +32,10 @@ Answers = Callable[[str, AlarmState], bool]
 
 
 def json_line(verdict: Verdict) -> str:
-    """One line for a believed message, with the members the command line promises."""
+    """One line for a believed message, with the members the command line promises.
+
+    One more, `history`, on what came because it was asked for: false for an alarm that is open.
+    """
     message = verdict.message
     assert message is not None
     age_ms = verdict.age.ms if verdict.age is not None else None
@@ -56,6 +59,8 @@ def json_line(verdict: Verdict) -> str:
         "verified": True,
         "data": dict(message.data),
     }
+    if verdict.resent:
+        line["history"] = verdict.history
     return json.dumps(line, ensure_ascii=False, separators=(",", ":"))
 
 
@@ -129,9 +134,17 @@ class Screen:
         return self._numbers.setdefault(alarm, len(self._numbers) + 1)
 
     def verdict(self, verdict: Verdict) -> None:
-        """Show a believed message: loud when it is an alarm nobody has seen yet."""
+        """Show a believed message: loud when it is an alarm nobody has seen yet.
+
+        Of history only alarms, in a line each: a year of it must not push the present off.
+        """
         message = verdict.message
+        quiet = verdict.history or (verdict.resent and verdict.copy)
         if message is None:
+            return
+        if quiet and verdict.outcome is not Outcome.CONFLICT:
+            if message.type.startswith("alarm.") and not verdict.copy:
+                self._history(message)
             return
         clock = rfc3339(verdict.at_ms)[11:19]
         where = place_text(message.data.get("place") or {})
@@ -160,9 +173,16 @@ class Screen:
         for note in verdict.notes:
             self.say(f"          {note}")
 
+    def _history(self, message: OpenedMessage) -> None:
+        """A line about an alarm that was over when it came."""
+        name = " ".join(message.type.split(".")[1:])
+        where = place_text(message.data.get("place") or {})
+        at = message.time.replace("T", " ").partition(".")[0]
+        self.say(f"history   {at}  {name}  {plain(message.subject)}  {where}".rstrip())
+
     def finding(self, finding: Finding) -> None:
         """Show something the centre noticed by itself."""
-        bang = "" if finding.kind in {FindingKind.FOUND, FindingKind.COMPLETE} else "!!! "
+        bang = "" if finding.kind.good else "!!! "
         kind = finding.kind.value.replace("-", " ")
         self.say(f"{bang}{kind}: {finding.gateway}: {finding.text}")
 

@@ -22,6 +22,7 @@ CREATE TABLE IF NOT EXISTS message (
   start TEXT NOT NULL, sequence INTEGER NOT NULL, digest TEXT NOT NULL, conflict INTEGER NOT NULL,
   event TEXT NOT NULL, type TEXT NOT NULL, alarm TEXT, previous TEXT, resumes_epoch INTEGER,
   resumes_sequence INTEGER, received_ms INTEGER NOT NULL, uplink TEXT NOT NULL, token BLOB NOT NULL,
+  over INTEGER NOT NULL DEFAULT 0,
   UNIQUE (gateway, stream, ledger, epoch, start, sequence, digest)
 ) STRICT;
 CREATE TABLE IF NOT EXISTS answer (
@@ -31,8 +32,9 @@ CREATE TABLE IF NOT EXISTS answer (
 """
 _MESSAGE_COLUMNS = (
     "gateway, stream, ledger, epoch, start, sequence, digest, conflict, event, type, alarm, "
-    "previous, resumes_epoch, resumes_sequence, received_ms, uplink, token"
+    "previous, resumes_epoch, resumes_sequence, received_ms, uplink, token, over"
 )
+_OLDER = "ALTER TABLE message ADD COLUMN over INTEGER NOT NULL DEFAULT 0"
 
 
 class StoreRefused(Exception):  # noqa: N818 -- an outcome a person must act on, said in its text
@@ -71,6 +73,8 @@ class CentreStore:
         with self._transaction():
             for statement in _TABLES.split(";\n"):
                 self._db.execute(statement)
+            if not any(row[1] == "over" for row in self._db.execute("PRAGMA table_info(message)")):
+                self._db.execute(_OLDER)  # a store from before messages came again
             self._db.execute("INSERT OR IGNORE INTO route VALUES (?)", (self._route,))
             found = [row[0] for row in self._db.execute("SELECT id FROM route ORDER BY rowid")]
             if found != [self._route]:
@@ -91,7 +95,7 @@ class CentreStore:
 
         Raises sqlite3.Error when the disk will not take it; then nothing of it may be receipted.
         """
-        marks = ", ".join("?" * 17)
+        marks = ", ".join("?" * 18)
         insert = f"INSERT INTO message ({_MESSAGE_COLUMNS}) VALUES ({marks}) ON CONFLICT DO NOTHING"  # noqa: S608 -- no value from outside
         with self._transaction():
             self._db.executemany(insert, map(_columns, rows))
@@ -132,6 +136,7 @@ class CentreStore:
             received_ms=found[14],
             uplink=found[15],
             token=found[16],
+            over=bool(found[17]),
         )
 
 
@@ -140,4 +145,4 @@ def _columns(row: Stored) -> tuple[Any, ...]:
     place = (row.gateway, key.stream.value, key.ledger, key.epoch, key.start, row.sequence)
     event = (row.digest, int(row.conflict), row.event, row.type, row.alarm, row.previous)
     arrival = (*(row.resumes or (None, None)), row.received_ms, row.uplink, row.token)
-    return (*place, *event, *arrival)
+    return (*place, *event, *arrival, int(row.over))

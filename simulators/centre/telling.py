@@ -8,6 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from simulators.centre.core.spans import spans_of
+from simulators.centre.core.words import spans_text
+
 _ORDERED = ("why", "by", "outcome", "for_ms", "route", "uplink", "operator", "wanted", "during")
 
 
@@ -26,6 +29,10 @@ def told(kind: str, subject: str, data: Mapping[str, Any]) -> str | None:
             return _mode(phase, data)
         case "state.door" | "access" | "state.isolated":
             return f"{kind}  {plain(subject)}  {_rest(data)}".rstrip()
+        case "state" if phase == "gone":
+            numbers = spans_text(spans_of(data.get("ranges")))
+            where = f"{_text(data.get('stream'))} stream, epoch {_text(data.get('epoch'))}"
+            return f"no longer held by the gateway: {where}: {numbers}"
         case _:
             return None
 
@@ -33,6 +40,10 @@ def told(kind: str, subject: str, data: Mapping[str, Any]) -> str | None:
 def _answer(phase: str, data: Mapping[str, Any]) -> str:
     """What became of a command, and where it was refused what would be accepted."""
     asked = " ".join([_text(data.get("verb", "command")), *_names(data.get("target"))])
+    wanted = data.get("asked")
+    if isinstance(wanted, dict):
+        numbers = "{stream} {epoch} {from}-{to}".format_map(_Lenient(wanted))
+        asked += f" {plain(numbers)}"
     if data.get("by"):
         asked += f" (desk {_text(data['by'])}{', on the premises' if data.get('local') else ''})"
     again = " again" if data.get("again") else ""
@@ -45,7 +56,16 @@ def _answer(phase: str, data: Mapping[str, Any]) -> str:
     if phase == "failed":
         return f"FAILED{again}: {asked}: {_text(data.get('why', ''))}{tail}"
     how = {"confirmed": ", read back", "accepted": ", not read back"}
+    brought = [f"{data[name]} {name}" for name in ("sent", "gone") if type(data.get(name)) is int]
+    tail += f": {', '.join(brought)}" if brought else ""
     return f"{phase}{again}: {asked}{how.get(str(data.get('outcome')), '')}{tail}"
+
+
+class _Lenient(dict[str, Any]):
+    """What a newer gateway leaves out is shown as a question mark."""
+
+    def __missing__(self, name: str) -> str:
+        return "?"
 
 
 def _mode(phase: str, data: Mapping[str, Any]) -> str:

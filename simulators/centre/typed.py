@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
@@ -26,6 +27,7 @@ HELP = (
     "lockdown.begin [DOOR,DOOR] [2h]   lockdown.end",
     f"drill.begin {'|'.join(Drill)} 10m   drill.end KIND",
     "isolate POINT 1h (0 ends it)   walk-test POINT 2m (0 ends it)",
+    "resend alarm|log EPOCH FROM-TO [LEDGER]",
 )
 
 
@@ -61,6 +63,8 @@ def understood(
     first, *rest = line.split() or [""]
     if first in ANSWERS:
         return _spoken(ANSWERS[first], rest, tuple(alarms), number_of)
+    if first == Verb.RESEND:
+        return _resend(rest)
     if first in set(Verb):
         return _asked(Verb(first), rest)
     return None
@@ -84,6 +88,21 @@ def _spoken(
     if not found:
         raise Unread(f"no open alarm {rest[0]}; l lists them")
     return Spoken(tuple(found), state, operator)
+
+
+def _resend(rest: list[str]) -> Asked:
+    """`resend log 6 1-400`: without a ledger the present one is meant."""
+    found = re.fullmatch(
+        r"(alarm|log) ([1-9]\d{0,8}) ([1-9]\d{0,9})-([1-9]\d{0,9})( [0-9a-f]{8})?", " ".join(rest)
+    )
+    if found is None:
+        raise Unread(HELP[-1])
+    stream, epoch, first, last, ledger = found.groups()
+    target: dict[str, Json] = {"stream": stream, "epoch": int(epoch)}
+    target |= {"from": int(first), "to": int(last)}
+    if ledger:
+        target["ledger"] = ledger.strip()
+    return Asked(Verb.RESEND, target, " ".join(["resend", *rest]))
 
 
 def _asked(verb: Verb, rest: list[str]) -> Asked:

@@ -63,13 +63,14 @@ class ShadowDisk(apsw.VFS):
     """The disk; open a database on it with `vfs=disk.name` and any path.
 
     `steps` counts the calls that change something; the power can be made to fail at any of them.
-    Reads and failing calls are not counted.
+    Reads and failing calls are not counted. While it is `away` nothing can be opened.
     """
 
     def __init__(self) -> None:
         self.name = f"shadow-{next(_serial)}"
         self.steps = 0
         self.powered = True
+        self.away = False
         self._ends: int | None = None
         self._order = 0
         self._live: dict[str, _Node] = {}
@@ -144,6 +145,12 @@ class ShadowDisk(apsw.VFS):
         """Place a file on the disk, synced."""
         self._live[name] = self._safe[name] = _Node(image)
 
+    def take(self, name: str) -> None:
+        """Somebody takes a file away for good; who has it open can still use it."""
+        self._live.pop(name, None)
+        self._safe.pop(name, None)
+        self._pending = [change for change in self._pending if name not in change]
+
     def files(self) -> dict[str, bytes]:
         """Every file by its name, as a process sees it."""
         return {name: bytes(node.live) for name, node in sorted(self._live.items())}
@@ -187,8 +194,8 @@ class ShadowDisk(apsw.VFS):
 
     def xOpen(self, name: str | apsw.URIFilename | None, flags: list[int]) -> ShadowFile:  # type: ignore[override]  # noqa: N802 -- SQLite's name; apsw takes any object with a file's methods
         """Open a file, or make it when the flags say so."""
-        if not self.powered:
-            raise apsw.CantOpenError("the power is gone")
+        if not self.powered or self.away:
+            raise apsw.CantOpenError("the power is gone, or the disk")
         path = name.filename() if isinstance(name, apsw.URIFilename) else name or ""
         flags[1] = flags[0]
         node = self._live.get(path)

@@ -1,1 +1,1 @@
-"""The network between: real brokers, a test authority, and an in-process broker."""
+"""The network between: real brokers, a test authority, ferries, cables, an in-process broker."""

@@ -29,6 +29,7 @@ from simulators.network.pki import Pki
 HOST = "127.0.0.1"
 _READY_WITHIN_S = 10.0
 _STOP_WITHIN_S = 5.0
+_RELOADING = "Reloading config."
 _PROBE = "broker-probe"
 _PROBE_PASSWORD = "only asks whether the broker answers"  # noqa: S105 - of a user without rights
 
@@ -95,11 +96,13 @@ class Broker(ABC):
         centres: Sequence[str] = ("security", "case"),
         passwords: Mapping[str, str] | None = None,
         port: int | None = None,
+        host: str = HOST,
     ) -> None:
-        """Prepare only; nothing runs before `start`."""
+        """Prepare only; nothing runs before `start`. host: the address it listens at."""
         directory.mkdir(parents=True, exist_ok=True)
         self.directory = directory
         self.pki = pki
+        self.host = host
         self.port = port or free_port()
         self.rights = rights(gateways, centres) | {_PROBE: Rights((), ())}
         self.passwords = None if passwords is None else {**passwords, _PROBE: _PROBE_PASSWORD}
@@ -119,6 +122,13 @@ class Broker(ABC):
     def running(self) -> bool:
         """True while the process lives (paused counts as living)."""
         return self._process is not None and self._process.poll() is None
+
+    @property
+    def pid(self) -> int:
+        """The process's id; RuntimeError before the first start."""
+        if self._process is None:
+            raise RuntimeError("the broker was never started")
+        return self._process.pid
 
     def start(self) -> Self:
         """Start and wait until MQTT is answered, at most 10 s; RuntimeError quotes the log."""
@@ -196,7 +206,7 @@ class Broker(ABC):
         return answer == _CONNACK_ACCEPTED
 
     def _open(self) -> socket.socket:
-        plain = socket.create_connection((HOST, self.port), timeout=1.0)
+        plain = socket.create_connection((self.host, self.port), timeout=1.0)
         if self.pki is None:
             return plain
         context = ssl.create_default_context(cafile=self.pki.ca)
@@ -226,7 +236,7 @@ class Mosquitto(Broker):
         if program is None:
             raise RuntimeError("mosquitto is not installed: apt-get install mosquitto")
         lines = [
-            f"listener {self.port} {HOST}",
+            f"listener {self.port} {self.host}",
             "persistence true",
             f"persistence_location {self.directory}/",
             "autosave_interval 1",  # seconds; saving at every change costs nine tenths of the speed
@@ -242,6 +252,17 @@ class Mosquitto(Broker):
         path = self.directory / "mosquitto.conf"
         path.write_text("\n".join(lines) + "\n", encoding="utf-8")
         return [program, "-c", str(path)]
+
+    def reload(self) -> None:
+        """Let `rights`, as they are now, hold for those who are connected too; when it returns."""
+        before = self.log.count(_RELOADING)
+        self._command()
+        self._signal(signal.SIGHUP)
+        deadline = time.monotonic() + _READY_WITHIN_S
+        while self.log.count(_RELOADING) == before:
+            if time.monotonic() > deadline:
+                raise RuntimeError("mosquitto does not read its files again")
+            time.sleep(0.005)
 
     def _security(self) -> list[str]:
         lines = []
@@ -302,7 +323,7 @@ class Nats(Broker):
 listen: "{HOST}:{free_port()}"
 jetstream {{ store_dir: "{store}", max_mem: 64MB, max_file: 512MB }}
 mqtt {{
-  listen: "{HOST}:{self.port}"
+  listen: "{self.host}:{self.port}"
 {self._tls()}
 }}
 {self._authorization()}

@@ -87,15 +87,21 @@ class WireBroker:
         for far in self._far:
             far.attach()
 
+    def _session_of(self, client: str) -> WireConnection | None:
+        """By client id, or by the gateway's id that client ids of its uplinks begin with."""
+        whole = self._sessions.get(client)
+        mine = (s for name, s in self._sessions.items() if name.startswith(f"{client}_"))
+        return whole if whole is not None else next(mine, None)
+
     def cut(self, client_id: str) -> None:
         """Break that client's connection; both sides notice at once, its will is published."""
-        session = self._sessions.get(client_id)
+        session = self._session_of(client_id)
         if session is not None:
             self._break(session, "the connection was reset", with_will=True)
 
     def stall(self, client_id: str) -> None:
         """Nothing passes on that connection any more, and nobody is told; keepalives run out."""
-        session = self._sessions.get(client_id)
+        session = self._session_of(client_id)
         if session is None or session.stalled_at_us is not None:
             return
         now_us = session.stalled_at_us = self.clock.now_us()
@@ -114,7 +120,7 @@ class WireBroker:
 
     def resume(self, client_id: str) -> None:
         """End of `stall`: what was held goes on, unless a side has given up already."""
-        session = self._sessions.get(client_id)
+        session = self._session_of(client_id)
         if session is not None and session.stalled_at_us is not None:
             session.stalled_at_us = None
             session.to_broker.resume()
@@ -198,6 +204,12 @@ class WireBroker:
     def is_up(self) -> bool:
         """False while `down` or `blackhole` lasts."""
         return self._is_up and not self._silent
+
+    @property
+    def under_way(self) -> bool:
+        """True while any packet travels, on whosever connection."""
+        pipes = (pipe for one in self._sessions.values() for pipe in (one.to_broker, one.to_client))
+        return any(pipe.busy for pipe in pipes)
 
     # --- the inside -------------------------------------------------------------------------
 

@@ -62,6 +62,11 @@ class Pipe:
         self._queue.append((self._last_us, arrival))
         self._run()
 
+    @property
+    def busy(self) -> bool:
+        """True while a packet travels."""
+        return bool(self._queue)
+
     def resume(self) -> None:
         """End of a stall: what was held goes on."""
         self.stalled = False

@@ -16,6 +16,7 @@ from gateway.clock import Timer
 from gateway.core.model import Stamp
 
 T = TypeVar("T")
+C = TypeVar("C", bound="VirtualClock")
 
 _BEGIN_UTC_MS = 1_767_225_600_000
 """2026-01-01T00:00:00Z: where a simulated gateway's UTC begins."""
@@ -85,11 +86,17 @@ class VirtualClock:
 
 
 def run_virtual(
-    scenario: Callable[[VirtualClock, random.Random], Coroutine[Any, Any, T]], *, seed: int
+    scenario: Callable[[C, random.Random], Coroutine[Any, Any, T]],
+    *,
+    seed: int,
+    made: Callable[..., Any] = VirtualClock,
 ) -> T:
-    """Run a scenario under virtual time from one seed; the same seed gives the same run."""
+    """Run a scenario under virtual time from one seed; the same seed gives the same run.
+
+    made: the kind of clock it is told by.
+    """
     loop, dice = VirtualLoop(), random.Random(seed)
-    clock = VirtualClock(loop, boot=dice.randbytes(4).hex())
+    clock = made(loop, boot=dice.randbytes(4).hex())
     try:
         return loop.run_until_complete(scenario(clock, dice))
     finally:

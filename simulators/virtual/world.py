@@ -33,7 +33,7 @@ from simulators.bus.line import HANDOVER_US
 from simulators.bus.plant import Plant
 from simulators.centre.core.core import CentreCore
 from simulators.centre.core.orders import Ordered
-from simulators.centre.core.words import Outcome, Outgoing, Verdict
+from simulators.centre.core.words import Finding, Outcome, Outgoing, Verdict
 from simulators.network.wire import WireBroker, WireNetwork
 from simulators.virtual.time import VirtualClock
 
@@ -66,7 +66,8 @@ class Trace:
 class SimulatedCentre:
     """A far end in the same loop: the real centre's core, a disk that is always well.
 
-    It listens on every uplink of its route. `new` keeps every verdict that was not a copy.
+    It listens on every uplink of its route. `new` keeps every verdict that was not a copy, `found`
+    what it noticed by itself. repairs: it asks for what it lacks.
     """
 
     def __init__(
@@ -82,6 +83,8 @@ class SimulatedCentre:
         self.core = CentreCore(route.id, {premises.gateway: [gateway.public]}, signer)
         self.new: list[Verdict] = []
         self.deaf = False
+        self.repairs = False
+        self.found: list[Finding] = []
         self._asked = 0
         leaves = ("alarm", "log", "resend", "heartbeat")
         topics = [f"{TOPIC}/{premises.gateway}/{route.id}/{leaf}" for leaf in leaves]
@@ -101,8 +104,10 @@ class SimulatedCentre:
         if leaf == "heartbeat":
             beat = self.core.beat(gateway, route, uplink, token, now_ms)
             outgoing = [beat.receipt] if beat.receipt is not None else []
+            self.found += beat.findings
         else:
-            verdict = self.core.receive(gateway, route, uplink, token, now_ms)
+            resent = leaf == "resend"
+            verdict = self.core.receive(gateway, route, uplink, token, now_ms, resent=resent)
             if verdict.row is not None:
                 self.core.stored(verdict.row)
             if verdict.outcome is Outcome.NEW:
@@ -111,6 +116,18 @@ class SimulatedCentre:
         if not self.deaf:
             for receipt in outgoing:
                 self._send(receipt)
+        if self.repairs:
+            self._repair(now_ms)
+
+    def _repair(self, now_ms: int) -> None:
+        """Ask for what is missing, when it is time to."""
+        for ordered in self.core.requests(now_ms, self._new_id):
+            for client in self._clients.values():
+                client.publish(ordered.topic, ordered.token)
+
+    def _new_id(self) -> str:
+        self._asked += 1
+        return f"{self.core.route}-{self._asked}"
 
     def say(self, alarm: str, state: AlarmState) -> None:
         """The operator's word, sent at once."""
@@ -123,9 +140,7 @@ class SimulatedCentre:
         """Ask something of the gateway on every uplink; `changes` of the command's own members."""
         orders, gateway = self.core.orders, self._world.premises.gateway
         now_ms = self._world.now_ms()
-        self._asked += 1
-        name = f"{self.core.route}-{self._asked}"
-        draft = orders.draft(gateway, verb, target, name=name, at_ms=now_ms)
+        draft = orders.draft(gateway, verb, target, name=self._new_id(), at_ms=now_ms)
         ordered = orders.sealed(replace(draft, **changes))
         for client in self._clients.values():
             client.publish(ordered.topic, ordered.token)
@@ -203,9 +218,20 @@ class World:
 
     async def start(self) -> None:
         """Switch the gateway on, with `premises` as they are now."""
+        self._stopping = asyncio.Event()
+        self.gateway, self._running = await self._switched_on(self.premises, self._stopping)
+
+    async def start_beside(self, premises: Premises) -> asyncio.Task[None]:
+        """Switch on a further box under the same name and key; ends when cancelled."""
+        _, running = await self._switched_on(premises, asyncio.Event())
+        return running
+
+    async def _switched_on(
+        self, premises: Premises, stopping: asyncio.Event
+    ) -> tuple[Gateway, asyncio.Task[None]]:
         memory, dice = Memory(), random.Random(self._dice.random())
         driver = fitted(
-            self.premises,
+            premises,
             factory=self.pins,
             clock=self.clock,
             random=dice,
@@ -216,17 +242,17 @@ class World:
         seams = Seams(
             clock=self.clock,
             random=dice,
-            disk=self._disk(self.premises.ledger.path),
+            disk=self._disk(premises.ledger.path),
             connector=WireNetwork(self.brokers),
             driver=driver,
             log=self.trace.add,
             memory=memory,
         )
-        self._stopping = asyncio.Event()
-        self.gateway = await Gateway.open(self.premises, seams, signer=self._signer)
-        self._running = asyncio.get_running_loop().create_task(
-            self.gateway.run(stopping=self._stopping, health=self._health), name="gateway"
+        gateway = await Gateway.open(premises, seams, signer=self._signer)
+        running = asyncio.get_running_loop().create_task(
+            gateway.run(stopping=stopping, health=self._health), name="gateway"
         )
+        return gateway, running
 
     def _opener(self) -> Opener:
         """The plant's ports for this start: what a killed gateway still says reaches no wire."""

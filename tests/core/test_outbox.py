@@ -10,16 +10,9 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from gateway.core.lane import FIRST_AGAIN, LOOK_AGAIN_US, OFFER_AGAIN_US, WINDOW_LEAST, Ref
 from gateway.core.model import AlarmState, AlarmWord, Message, Receipt, Stream, StreamKey
-from gateway.core.outbox import (
-    LOOK_AGAIN_US,
-    OFFER_AGAIN_US,
-    WINDOW,
-    Outbox,
-    Overdue,
-    Ref,
-    Why,
-)
+from gateway.core.outbox import LONG, Outbox, Overdue, Why
 from gateway.core.premises import Route
 
 S = 1_000_000
@@ -81,7 +74,7 @@ def test_outbox_offers_a_new_alarm_at_once_on_every_connected_uplink() -> None:
 def test_outbox_offers_a_new_alarm_although_the_window_is_full() -> None:
     outbox = owing(Outbox(ROUTE), ALARM, 1_000)
     outbox.up("campus")
-    assert len(taken(outbox, "campus", 0)) == WINDOW[Stream.ALARM]
+    assert len(taken(outbox, "campus", 0)) == WINDOW_LEAST
     assert outbox.owe(message(ALARM, 1_001), 0) == ("campus",)
 
 
@@ -168,6 +161,87 @@ def test_outbox_repeats_alarms_although_an_older_offer_of_the_log_waits() -> Non
     assert taken(outbox, "campus", 0) == [1]
     outbox.owe(message(ALARM, 7), 1)
     assert taken(outbox, "campus", OFFER_AGAIN_US + 1, log=False) == [7]
+
+
+def test_outbox_repeats_the_newest_alarms_to_a_deaf_centre_and_ever_as_many() -> None:
+    """However many are raised meanwhile: each goes out once at once, few go out again."""
+    outbox = Outbox(ROUTE)
+    outbox.up("campus")
+    for sequence in range(1, 1_001):
+        assert outbox.owe(raised(sequence), sequence) == ("campus",)
+    for times in range(1, 200):
+        repeated = taken(outbox, "campus", times * 6 * S)
+        assert len(repeated) == WINDOW_LEAST
+        assert set(range(1_001 - FIRST_AGAIN, 1_001)) <= set(repeated)
+
+
+def test_outbox_offers_everything_although_nothing_is_ever_receipted() -> None:
+    """Nothing owed is forgotten over what is repeated."""
+    outbox = Outbox(ROUTE)
+    outbox.up("campus")
+    for sequence in range(1, 501):
+        outbox.owe(raised(sequence), 0)
+    outbox.down("campus")
+    outbox.up("campus")
+    for stream in Stream:
+        outbox.restore({key(stream, 1): [(1, 500)]}, [], 0)
+    offered = [
+        ref
+        for times in range(200)
+        for ref in outbox.take("campus", times * 6 * S, log=True, limit=10_000)
+    ]
+    assert {ref.sequence for ref in offered if ref.key == ALARM} == set(range(1, 501))
+    assert {ref.sequence for ref in offered if ref.key == key(epoch=1)} == set(range(1, 501))
+
+
+def test_outbox_settles_what_stands_behind_messages_a_centre_will_not_take() -> None:
+    """A thousand wait behind two hundred that are never receipted: they pass."""
+    outbox = owing(Outbox(ROUTE), ALARM, 1_200)
+    outbox.up("campus")
+    for now_us in range(0, 1_200 * S, S):
+        for sequence in taken(outbox, "campus", now_us, limit=18):
+            if sequence > 200:
+                outbox.receipt(receipt(ALARM, 0, (sequence, sequence)))
+    assert outbox.count(Stream.ALARM) == 200
+
+
+def test_outbox_brings_raised_alarms_before_a_long_backlog_of_their_stream() -> None:
+    """Somebody still waits for the last press of the outage; its history can wait."""
+    outbox = owing(Outbox(ROUTE), ALARM, 1_000)
+    for sequence in (1_001, 1_002):
+        outbox.owe(raised(sequence), 0)
+    outbox.up("campus")
+    assert taken(outbox, "campus", 0, limit=4) == [1_001, 1_002, 1, 2]
+    outbox.receipt(receipt(ALARM, 0, (1_001, 1_001)))
+    outbox.up("campus")
+    assert taken(outbox, "campus", 0, limit=3) == [1_002, 1, 2]
+
+
+def test_outbox_brings_what_fits_a_window_in_order() -> None:
+    """Forty presses of an outage, and what became of them, read as they happened."""
+    outbox = owing(Outbox(ROUTE), ALARM, LONG - 40)
+    for sequence in range(LONG - 39, LONG + 1):
+        outbox.owe(raised(sequence), 0)
+    outbox.up("campus")
+    offered: list[int] = []
+    while len(offered) < LONG:
+        more = taken(outbox, "campus", 0)
+        outbox.receipt(receipt(ALARM, more[-1]), uplink="campus", now_us=0)
+        offered += more
+    assert offered == list(range(1, LONG + 1))
+
+
+def test_outbox_offers_more_at_once_while_receipts_are_prompt_and_less_when_they_queue() -> None:
+    outbox = owing(Outbox(ROUTE), ALARM, 20_000)
+    outbox.up("campus")
+    now_us, sizes = 0, []
+    for took_ms in (5, 5, 5, 5, 200, 200, 200, 200):
+        offered = taken(outbox, "campus", now_us)
+        sizes.append(len(offered))
+        now_us += took_ms * 1_000
+        receipted = receipt(ALARM, offered[-1])
+        outbox.receipt(receipted, uplink="campus", now_us=now_us)
+    assert sizes == [32, 64, 128, 256, 400, 200, 100, 50]
 
 
 def test_outbox_offers_a_log_entry_that_was_written_after_a_later_one() -> None:
@@ -315,10 +389,21 @@ def test_alarm_received_after_every_route_was_called_is_still_told_as_unacknowle
 def test_alarm_a_person_answered_calls_nobody_else() -> None:
     outbox = Outbox(ANSWERED)
     outbox.owe(raised(1), 0)
+    outbox.receipt(receipt(ALARM, 1))
     outbox.answered("alarm-1")
     outbox.answered("never")
     assert outbox.deadline() is None
-    assert outbox.owes(Ref(ALARM, 1))
+
+
+def test_alarm_a_person_answered_is_told_where_no_receipt_has_come_and_calls_nobody() -> None:
+    outbox = Outbox(replace(ANSWERED, then=("deputy",)))
+    outbox.owe(raised(1), 0)
+    outbox.answered("alarm-1")
+    assert outbox.wake(5 * S) == [Overdue("alarm-1", Why.NO_RECEIPT, 5 * S, 1)]
+    assert outbox.deadline() is None
+    outbox.receipt(receipt(ALARM, 1))
+    assert outbox.wake(600 * S) == []
+    assert outbox.overdue == ()
 
 
 def test_only_raised_alarms_are_waited_for() -> None:
@@ -370,6 +455,7 @@ class Delivering(RuleBasedStateMachine):
         self.links: dict[str, Link] = {}
         self.last = dict.fromkeys(Stream, 0)
         self.waits: dict[str, int] = {}
+        self.raised: set[Ref] = set()
 
     @rule(seconds=st.sampled_from([0.1, 1.0, 4.9, 5.0, 30.0]))
     def time_passes(self, seconds: float) -> None:
@@ -390,6 +476,7 @@ class Delivering(RuleBasedStateMachine):
                 self.links[uplink].offered[ref] = self.now_us
             self.owed.add(ref)
             if fresh.alarm is not None:
+                self.raised.add(ref)
                 self.waits[fresh.alarm] = self.now_us + 5 * S
 
     @rule(uplink=UPLINKS)
@@ -418,18 +505,17 @@ class Delivering(RuleBasedStateMachine):
             assert log or ref.key.stream is Stream.ALARM
             assert before.get(ref, -OFFER_AGAIN_US) + OFFER_AGAIN_US <= self.now_us
             link.offered[ref] = self.now_us
-        fresh = [ref for ref in refs if ref not in before]
+        fresh = [ref for ref in refs if ref not in before and ref not in self.raised]
         in_turn = [(ref.key.stream is Stream.LOG, ref.key.epoch, ref.sequence) for ref in fresh]
         assert in_turn == sorted(in_turn)
+        now = [r for r, at_us in link.offered.items() if at_us + OFFER_AGAIN_US > self.now_us]
         for stream in Stream:
-            mine = [ref for ref in link.offered if ref.key.stream is stream and ref in self.owed]
-            new = [ref for ref in fresh if ref.key.stream is stream]
-            assert not new or len(mine) <= WINDOW[stream]
+            ahead = [ref for ref in now if stream is Stream.LOG or ref.key.stream is stream]
+            mine = {ref for ref in refs if ref.key.stream is stream}
+            assert not mine or len(ahead) <= WINDOW_LEAST
             if len(refs) < limit and (log or stream is Stream.ALARM):
                 owed = {ref for ref in self.owed if ref.key.stream is stream}
-                assert owed <= link.offered.keys() or len(mine) >= WINDOW[stream]
-                late = [r for r in mine if link.offered[r] + OFFER_AGAIN_US <= self.now_us]
-                assert not late
+                assert owed <= set(now) or len(ahead) >= WINDOW_LEAST
         due_us = self.outbox.offer_due(uplink)
         assert due_us is None or due_us > self.now_us
 
@@ -486,13 +572,15 @@ class Delivering(RuleBasedStateMachine):
         refs = self.outbox.take("campus", self.now_us, log=True, limit=10_000)
         link = self.links["campus"]
         link.offered = dict.fromkeys(refs, self.now_us)
-        for stream in Stream:
-            owed = sorted(
-                (ref for ref in self.owed if ref.key.stream is stream),
-                key=lambda ref: (ref.key.epoch, ref.sequence),
-            )
-            got = [ref for ref in refs if ref.key.stream is stream]
-            assert got == owed[: WINDOW[stream]]
+
+        def in_order(stream: Stream) -> list[Ref]:
+            owed = (ref for ref in self.owed if ref.key.stream is stream)
+            return sorted(owed, key=lambda ref: (ref.key.epoch, ref.sequence))
+
+        alarms, log = in_order(Stream.ALARM), in_order(Stream.LOG)
+        if len(alarms) > LONG:  # what people wait for does not wait for history
+            alarms = list(dict.fromkeys([*sorted(self.raised & self.owed), *alarms]))
+        assert refs == [*alarms, *log][:WINDOW_LEAST]
         assert all(
             (a.key.stream, b.key.stream) != (Stream.LOG, Stream.ALARM) for a, b in pairwise(refs)
         )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import count
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -210,8 +212,88 @@ def test_path_is_good_again_only_after_a_minute_of_echoes() -> None:
     assert link.told == [("raised", 9)]
     link.run(0.5)
     assert link.told == [("raised", 9), ("cleared", 80.02)]
-    assert link.facts[1].data == {"route": "security", "uplink": "campus", "lasted_ms": 71_020}
+    assert link.facts[1].data == {
+        "route": "security",
+        "uplink": "campus",
+        "lasted_ms": 71_020,  # the fault
+        "silent_ms": 20_020,  # the silence
+    }
     assert link.path.good
+
+
+def test_path_says_how_long_nobody_was_heard_over_all_of_an_unsteady_outage() -> None:
+    """From the last echo before the fault to the first of the good minute."""
+    link = Link()
+    link.up()
+    link.run(11)  # heard at 10.02
+    link.down()
+    link.run(19)
+    link.up()
+    link.run(30)
+    link.down()
+    link.run(10)
+    link.up()  # at 70
+    link.run(61)
+    assert link.told == [("raised", 20), ("cleared", 130.02)]
+    assert link.facts[0].data["silent_ms"] == 9_980
+    assert link.facts[1].data["silent_ms"] == 60_000
+    assert link.facts[1].data["lasted_ms"] == 110_020
+
+
+def test_path_with_a_slow_heartbeat_needs_a_second_echo_too() -> None:
+    """The answer to the heartbeat of the sixtieth second is waited for, and may fail to come."""
+    link = Link(heartbeat_ms=60_000)
+    link.run(70)
+    link.up()
+    link.run(1)
+    link.answers = False
+    link.run(63.5)
+    assert link.told == [("raised", 64)]
+    link.answers = True
+    link.run(200)
+    assert [phase for phase, _ in link.told] == ["raised", "cleared"]
+    assert link.facts[1].at_us >= 190 * S
+
+
+def test_path_tells_why_there_is_no_connection_now() -> None:
+    """What ended the last connection may be over, and something else in the way."""
+    link = Link()
+    link.up()
+    link.run(11)
+    link.down()
+    link.path.still_down("the name cannot be resolved")
+    link.run(20)
+    assert link.facts[0].data["why"] == "the name cannot be resolved"
+
+
+def test_path_that_is_connected_keeps_what_the_heartbeat_found() -> None:
+    link = Link()
+    link.up()
+    link.answers = False
+    link.path.still_down("")
+    link.run(20)
+    assert link.facts[0].data["why"] == "no answer to the heartbeat"
+
+
+def test_echo_of_another_path_of_the_route_changes_nothing() -> None:
+    """Two uplinks lead to one broker, so each hears the echoes of both."""
+    numbers = count(1)
+    campus, lte = (
+        Path("security", name, heartbeat_ms=5_000, now_us=0, numbers=numbers)
+        for name in ("campus", "lte")
+    )
+    for path in (campus, lte):
+        path.up(0)
+    first, second, third = campus.beat(0), lte.beat(0), campus.beat(S)
+    assert len({first, second, third}) == 3
+    campus.echo(second, S)
+    lte.echo(third, S)
+    for path in (campus, lte):
+        assert path.deadline() == ECHO_WITHIN_US
+    campus.echo(third, 2 * S)
+    lte.echo(second, 2 * S)
+    for path in (campus, lte):
+        assert path.deadline() is None
 
 
 @pytest.mark.parametrize("breaks", ["down", "deaf", "refused"])

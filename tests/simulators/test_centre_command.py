@@ -90,11 +90,13 @@ async def command(
         await asyncio.wait_for(process.wait(), 10)
 
 
-async def line_with(stream: asyncio.StreamReader | None, words: str) -> str:
+async def line_with(
+    stream: asyncio.StreamReader | None, words: str, *, within_s: float = 10
+) -> str:
     """The first line that holds these words."""
     assert stream is not None
     while True:
-        line = (await asyncio.wait_for(stream.readline(), 10)).decode()
+        line = (await asyncio.wait_for(stream.readline(), within_s)).decode()
         assert line, f"the command ended without saying {words!r}"
         if words in line:
             return line
@@ -217,6 +219,54 @@ def test_command_sends_what_was_typed_once_it_has_heard_the_gateway(
 
     with broker(site, tmp_path / "broker"):
         asyncio.run(story())
+
+
+def test_command_asks_for_what_it_lacks_unless_told_not_to(site: Site, tmp_path: Path) -> None:
+    """By itself: nobody types anything."""
+    public = tmp_path / "gateway.jwk"
+    public.write_text(json.dumps(KEYS["gateway"].public.as_jwk()), encoding="utf-8")
+
+    async def asked(*more: str) -> list[str]:
+        verbs: list[str] = []
+        async with command(site, "--gateway-key", str(public), *more) as process:
+            await line_with(process.stdout, "up")
+            spec = UplinkSpec(id="campus", host=HOST, port=port_of(site), ca=str(site.pki.ca))
+            async with dialled(spec, Access(site.pki.client(GATEWAY))) as client:
+                topic = f"qorgan/v1/{GATEWAY}/{ROUTE}"
+                await client.subscribe(f"{topic}/commands", qos=1)
+                await client.publish(f"{topic}/heartbeat", heartbeat(1), qos=0)
+                missing = "!!! missing: school-12-main: alarm stream"
+                await line_with(process.stdout, missing, within_s=30)
+                await client.publish(f"{topic}/heartbeat", heartbeat(4), qos=0)
+                process.send_signal(signal.SIGINT)
+                await process.wait()
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(0.5):
+                        async for message in client.messages:
+                            assert isinstance(message.payload, bytes)
+                            keys = {key.kid: key for key in [site.private_key(ROUTE).public]}
+                            _, payload = open_token(
+                                message.payload, typ=TokenType.COMMAND, keys=keys
+                            )
+                            verbs.append(f"{payload['verb']} {payload['target']['stream']}")
+        return verbs
+
+    with broker(site, tmp_path / "broker"):
+        assert asyncio.run(asked()) == ["resend alarm"]
+        assert asyncio.run(asked("--no-resend")) == []
+
+
+def test_command_whose_key_may_not_ask_says_what_to_do(
+    site: Site, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = site.config.parent
+    config = folder / "without.yaml"
+    text = site.config.read_text(encoding="utf-8")
+    config.write_text(text.replace("          - resend\n", ""), encoding="utf-8")
+    chosen = options(site)
+    chosen.config, chosen.db = config, tmp_path / "none" / "centre.db"
+    assert asyncio.run(run_centre(chosen)) == 3  # there is no such folder: it goes no further
+    assert "has no verb `resend`" in capsys.readouterr().err
 
 
 # --- the screen -------------------------------------------------------------------------------

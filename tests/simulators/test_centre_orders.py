@@ -126,6 +126,15 @@ def test_order_passes_the_gateways_own_judgement(
     assert isinstance(judge.judge(ROUTE, order.token, now_ms=max(0, now_ms)), Order)
 
 
+def test_resend_that_names_no_ledger_means_the_present_one() -> None:
+    orders = desk().core.orders
+    wanted: dict[str, Json] = {"stream": "log", "epoch": 6, "from": 1, "to": 4}
+    draft = orders.draft(GATEWAY, "resend", wanted, name="c", at_ms=NOW_MS)
+    assert draft.target == {"ledger": LEDGER, **wanted}
+    elder = {**wanted, "ledger": "01d1ed9e"}
+    assert orders.draft(GATEWAY, "resend", elder, name="c", at_ms=NOW_MS).target == elder
+
+
 def test_counter_rises_and_a_centre_that_starts_again_repeats_none() -> None:
     first, at_ms = desk(), NOW_MS
     counters = [ordered(first, at_ms=at_ms + n // 3).command.counter for n in range(9)]
@@ -192,6 +201,12 @@ def read(line: str) -> Spoken | Asked | None:
         ("isolate gym 1h", "isolate", {"point": "gym", "for_ms": 3_600_000}),
         ("isolate gym 0", "isolate", {"point": "gym", "for_ms": 0}),
         ("  walk-test   reception 2m ", "walk-test", {"point": "reception", "for_ms": 120_000}),
+        ("resend log 6 1-400", "resend", {"stream": "log", "epoch": 6, "from": 1, "to": 400}),
+        (
+            "resend alarm 2 3-3 1ed9e4a0",
+            "resend",
+            {"stream": "alarm", "ledger": "1ed9e4a0", "epoch": 2, "from": 3, "to": 3},
+        ),
     ],
 )
 def test_typed_command_is_understood(line: str, verb: str, target: dict[str, Json]) -> None:
@@ -212,6 +227,9 @@ def test_typed_command_is_understood(line: str, verb: str, target: dict[str, Jso
         ("acknowledge library", "no open alarm library"),
         ("acknowledge 1 Aliya", "an operator is a number"),
         ("close 1 2 3", "ALARM"),
+        ("resend", "EPOCH FROM-TO"),
+        ("resend log 6 0-4", "EPOCH FROM-TO"),
+        ("resend log 6 1-4 nowhere", "EPOCH FROM-TO"),
     ],
 )
 def test_typed_line_that_lacks_something_says_what(line: str, says: str) -> None:
@@ -251,6 +269,27 @@ def test_answer_by_point_is_for_every_open_alarm_there() -> None:
             "state.command.refused",
             {"why": "the signature", "accepts": "a key", "more": 12},
             "REFUSED: command: the signature; would be accepted: a key; 12 more like it",
+        ),
+        (
+            "state.command.done",
+            {
+                "verb": "resend",
+                "by": "desk-1",
+                "sent": 7,
+                "gone": 2,
+                "asked": {"stream": "log", "epoch": 6, "from": 1, "to": 9},
+            },
+            "done: resend log 6 1-9 (desk desk-1): 7 sent, 2 gone",
+        ),
+        (
+            "state.command.accepted",
+            {"verb": "resend", "asked": {"stream": "\x1b[2J"}},
+            "accepted: resend \ufffd[2J ? ?-?",
+        ),
+        (
+            "state.gone",
+            {"stream": "log", "epoch": 6, "ranges": [[1, 3], [7, 7], 5]},
+            "no longer held by the gateway: log stream, epoch 6: 1-3, 7",
         ),
         (
             "state.command.done",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -19,6 +21,7 @@ def test_store_gives_back_what_it_was_given(tmp_path_factory: pytest.TempPathFac
     box = Gateway(epoch=7, start=STARTS[7], head=Head(0, "0" * 64, (6, 2)))
     for message in (*alarms(box, 2), box.seal("state.gone", GATEWAY, second=9)):
         desk.take(message.token)
+    desk.rows[0] = replace(desk.rows[0], over=True)
     answer = desk.core.answer(event_id(1), AlarmState.CLOSED, 7, NOW_MS)
     assert answer is not None
     store = CentreStore(path, ROUTE)
@@ -28,6 +31,21 @@ def test_store_gives_back_what_it_was_given(tmp_path_factory: pytest.TempPathFac
     again = CentreStore(path, ROUTE)
     assert list(again.rows()) == desk.rows
     assert list(again.answers()) == [answer]
+    again.close()
+
+
+def test_store_from_before_messages_came_again_is_taken_over(tmp_path: Path) -> None:
+    path = tmp_path / "centre.db"
+    desk = Desk()
+    desk.take(alarms(Gateway(epoch=6, start=STARTS[6]), 1)[0].token)
+    store = CentreStore(path, ROUTE)
+    store.add(desk.rows)
+    store.close()
+    with sqlite3.connect(path) as plain:
+        plain.execute("ALTER TABLE message DROP COLUMN over")
+    plain.close()
+    again = CentreStore(path, ROUTE)
+    assert list(again.rows()) == desk.rows
     again.close()
 
 

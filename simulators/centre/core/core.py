@@ -17,6 +17,9 @@ out. `at_ms` is always the receiver's UTC in milliseconds by a clock that never 
    every heartbeat that still lists the alarm as open, until the gateway has heard it.
 8. A person asks for something: `orders` makes a command; publish it on every uplink (QoS 1, not
    retained). Its answers come as messages `state.command.…`.
+9. Whenever something came, and at `request_due()`: publish what `requests` asks for in the same
+   way. What is missing comes on `…/resend`: `receive(…, resent=True)`. Such a verdict is
+   `history`, to be kept and not shouted, unless its alarm is open still.
 
 Bounded: per gateway the spans of numbers held, KEPT_DIGESTS hashes and KEPT_EVENTS ids a stream,
 and the alarms that are open; a copy older than the hashes is still known by its number.
@@ -25,14 +28,17 @@ and the alarms that are open; a copy older than the hashes is still known by its
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from gateway.core.jws import SigningKey, TokenRefused, TokenType, VerifyKey, digest, seal
+from gateway.core.jws import SigningKey, TokenRefused, TokenType, VerifyKey, seal
 from gateway.core.message import TYPE_PREFIX, receipt_payload, rfc3339
 from gateway.core.model import AlarmState, AlarmWord, Receipt, Stream, StreamKey
-from simulators.centre.core.orders import Orders
-from simulators.centre.core.reading import OpenedMessage, open_heartbeat, open_message
+from gateway.core.verbs import Verb
+from simulators.centre.core.judging import judged
+from simulators.centre.core.orders import Ordered, Orders
+from simulators.centre.core.reading import open_heartbeat, open_message
+from simulators.centre.core.repair import Repair
 from simulators.centre.core.site import Site
 from simulators.centre.core.words import (
     Alarm,
@@ -40,16 +46,15 @@ from simulators.centre.core.words import (
     Beat,
     Finding,
     FindingKind,
-    Mark,
     Outcome,
     Outgoing,
-    Span,
     Stored,
     Verdict,
     remember,
     unsealed,
 )
 
+_SAID = frozenset({"acknowledged", "dispatched", "closed"})
 KEPT_CLOSED = 1_000
 ALSO_MAX = 64
 WORDS_MAX = 100
@@ -78,16 +83,27 @@ class CentreCore:
             gateway: Site(gateway, {key.kid: key for key in keys}, intervals_ms or {})
             for gateway, keys in gateways.items()
         }
+        self._repairs = {gateway: Repair(site) for gateway, site in self._sites.items()}
         self._alarms: dict[str, Alarm] = {}
         self._over: OrderedDict[str, None] = OrderedDict()
         self._cleared_first: OrderedDict[str, None] = OrderedDict()
 
     # --- messages -------------------------------------------------------------------------
 
-    def receive(self, gateway: str, route: str, uplink: str, token: bytes, at_ms: int) -> Verdict:
+    def receive(
+        self,
+        gateway: str,
+        route: str,
+        uplink: str,
+        token: bytes,
+        at_ms: int,
+        *,
+        resent: bool = False,
+    ) -> Verdict:
         """Judge a token that came for `gateway` and `route` (both from the topic) over `uplink`.
 
-        A verdict with a `row` asks for a commit. Never raises for what a token holds.
+        resent: it came on `…/resend`. A verdict with a `row` asks for a commit. Never raises for
+        what a token holds.
         """
         try:
             site = self._site(gateway, route)
@@ -97,7 +113,11 @@ class CentreCore:
         site.uplinks[uplink] = None
         if message.type == "state.command.refused":
             self.orders.refused(message.data)
-        return _judge(site, message, token, uplink=uplink, at_ms=at_ms)
+        self._repairs[gateway].heard(message, at_ms)
+        verdict = judged(site, message, token, uplink=uplink, at_ms=at_ms, resent=resent)
+        if resent and verdict.outcome is Outcome.NEW:
+            self._repairs[gateway].came()
+        return verdict
 
     def _site(self, gateway: str, route: str) -> Site:
         site = self._sites.get(gateway)
@@ -112,6 +132,8 @@ class CentreCore:
         self._sites[row.gateway].hold(row)
         if row.type.startswith("alarm.") and row.alarm is not None:
             self._note_alarm(row, row.alarm)
+        elif row.type.startswith("state.alarm.") and row.alarm in self._alarms:
+            self._own_word(row, row.alarm)
 
     def failed(self, row: Stored) -> None:
         """The row could not be stored: it counts as never received, so it will be offered again."""
@@ -127,8 +149,11 @@ class CentreCore:
             if site is not None:
                 site.first_sight(row.event)
                 site.forked(row.key.ledger, row.key.epoch, row.key.start)
+                site.origin.stored(row)
                 site.take(row)
                 self.stored(row)
+                if row.type == "state.gone":
+                    self._repairs[row.gateway].gone(unsealed(row.token)["data"])
         for answer in answers:
             if answer.alarm in self._alarms:
                 self._say(answer)
@@ -197,9 +222,18 @@ class CentreCore:
                 place=place if isinstance(place, dict) else {},
                 time=payload["time"],
                 word=AlarmWord(name, AlarmState.RECEIVED, None, rfc3339(row.received_ms)),
-                cleared=name in self._cleared_first,
+                cleared=row.over or name in self._cleared_first,
             )
             self._put(alarm)
+
+    def _own_word(self, row: Stored, name: str) -> None:
+        """What this route's own people said once: the gateway remembers it where we have not."""
+        data = unsealed(row.token)["data"]
+        state, operator = row.type.rpartition(".")[2], data.get("operator")
+        if data.get("route") == self.route and state in _SAID and type(operator) is int:
+            at = data.get("at")
+            said = at if isinstance(at, str) else rfc3339(row.received_ms)
+            self._say(Answer(name, AlarmState(state), operator, said))
 
     # --- receipts -------------------------------------------------------------------------
 
@@ -281,12 +315,13 @@ class CentreCore:
         if site.life.last is beat:
             self.orders.heard(gateway, beat, at_ms)
         if site.forked(beat.ledger, beat.epoch, beat.start):
-            text = f"epoch {beat.epoch} was started twice: is there a copied card?"
+            text = f"epoch {beat.epoch} was started twice: a copied card, or an old one put back?"
             findings.append(Finding(FindingKind.FORK, gateway, text))
         for stream, head in beat.heads.items():
             key = StreamKey(self.route, stream, beat.ledger, beat.epoch, beat.start)
             site.name_head(key, head)
-        findings += site.doubts(at_ms)
+        site.origin.beat(beat, site.life.sent_ms(beat, at_ms), at_ms)
+        findings += site.findings(at_ms)
         key = StreamKey(self.route, Stream.ALARM, beat.ledger, beat.epoch, beat.start)
         words = [self._alarms[name].word for name in beat.open if name in self._alarms]
         spoken = tuple(word for word in words if word.state is not AlarmState.RECEIVED)
@@ -303,7 +338,7 @@ class CentreCore:
         moments = []
         for site in self._sites.values():
             moments.append(None if site.life.lost else site.life.lost_at_ms)
-            moments.append(site.doubt_deadline())
+            moments += [site.doubt_deadline(), site.origin.deadline()]
         return min((moment for moment in moments if moment is not None), default=None)
 
     def wake(self, at_ms: int) -> tuple[Finding, ...]:
@@ -311,49 +346,27 @@ class CentreCore:
         found: list[Finding] = []
         for site in self._sites.values():
             found += site.life.wake(at_ms)
-            found += site.doubts(at_ms)
+            found += site.findings(at_ms)
         return tuple(found)
 
+    # --- what is missing here -------------------------------------------------------------
 
-def _judge(site: Site, message: OpenedMessage, token: bytes, *, uplink: str, at_ms: int) -> Verdict:
-    """What a verified message is to this centre. Nothing odd about it ever refuses it."""
-    hashed = digest(token)
-    outcome, keep = site.classify(message.key, message.sequence, hashed)
-    row = Stored(
-        gateway=site.gateway,
-        key=message.key,
-        sequence=message.sequence,
-        event=message.id,
-        type=message.type,
-        alarm=message.alarm,
-        digest=hashed,
-        previous=message.previous,
-        resumes=message.resumes,
-        conflict=outcome is Outcome.CONFLICT,
-        received_ms=at_ms,
-        uplink=uplink,
-        token=token,
-    )
-    marks: dict[Mark, str] = {}
-    gap: tuple[Span, ...] = ()
-    if outcome is Outcome.NEW:
-        marks = site.marks(row)
-        gap = site.run(message.key).seen.missing(message.sequence - 1)
-    known_event = not site.first_sight(message.id)
-    if keep:
-        site.take(row)
-    return Verdict(
-        outcome=outcome,
-        gateway=site.gateway,
-        uplink=uplink,
-        at_ms=at_ms,
-        why="other bytes under a number that is taken" if row.conflict else "",
-        message=message,
-        row=row if keep else None,
-        marks=tuple(marks),
-        notes=tuple(marks.values()),
-        gap=gap,
-        age=site.life.age(message.clock, at_ms),
-        open_now=site.life.open_now(message),
-        known_event=known_event,
-    )
+    def requests(self, at_ms: int, new_id: Callable[[], str]) -> tuple[Ordered, ...]:
+        """Resend commands to publish now, on every uplink of their gateway: one at a time each.
+
+        new_id: ids never used before. A centre that never calls this asks for nothing.
+        """
+        ordered = []
+        for gateway, repair in self._repairs.items():
+            target = repair.next(at_ms) if self.orders.knows(gateway) else None
+            if target is not None:
+                name = new_id()
+                draft = self.orders.draft(gateway, Verb.RESEND, target, name=name, at_ms=at_ms)
+                ordered.append(self.orders.sealed(draft))
+                repair.asked(name, target, at_ms)
+        return tuple(ordered)
+
+    def request_due(self) -> int | None:
+        """When `requests` may have something to ask, beside after every heartbeat and batch."""
+        due = (repair.due_ms() for repair in self._repairs.values())
+        return min((moment for moment in due if moment is not None), default=None)

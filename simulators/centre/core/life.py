@@ -83,6 +83,10 @@ class Life:
             text = f"silent for {(at_ms - heard_ms) // 1_000} s on every uplink"
         return [Finding(FindingKind.LOST, self._gateway, text)]
 
+    def sent_ms(self, beat: Heartbeat, at_ms: int) -> int:
+        """When a heartbeat that was taken in was sent, in the time of `at_ms`."""
+        return beat.monotonic_ms + self._ties[beat.boot].offset_at(at_ms)
+
     def age(self, clock: MessageClock, at_ms: int) -> Age:
         """How old a message of this gateway is."""
         synchronised = self.last is not None and self.last.synchronised

@@ -83,14 +83,17 @@ class Orders:
     ) -> Command:
         """A command that reaches as far as its verb allows. NotHeard before the first heartbeat.
 
-        name: its id, never used before. at_ms: our UTC now, a clock that never steps: the counter
-        goes by it, so that a centre that starts again repeats none.
+        name: its id, never used before. A resend that names no ledger means the present one. at_ms:
+        our UTC now, a clock that never steps: the counter goes by it, so that a centre that starts
+        again repeats none.
         """
         known = self._known.get(gateway)
         if known is None:
             raise NotHeard(f"{gateway} has not been heard yet: a command needs its heartbeat")
         self._counter = max(self._counter + 1, at_ms)
         now_ms = at_ms - known.tie.offset_at(at_ms)
+        if verb == Verb.RESEND:
+            target = {"ledger": known.ledger, **target}
         return Command(
             id=name,
             gateway=gateway,

@@ -5,14 +5,16 @@ Pure state, driven by `core`: no I/O and no clock. The caller has verified what 
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from gateway.core.jws import VerifyKey
 from gateway.core.model import Stream, StreamKey
+from gateway.core.ranges import Ranges as Set
 from simulators.centre.core.life import Life
+from simulators.centre.core.origin import Origin
+from simulators.centre.core.spans import Ranges, without
 from simulators.centre.core.words import (
     Finding,
     FindingKind,
@@ -24,70 +26,20 @@ from simulators.centre.core.words import (
     spans_text,
 )
 
+__all__ = ["Ranges", "Run", "Site"]
+
 KEPT_DIGESTS = 1_000
 KEPT_EVENTS = 10_000
 KEPT_CONFLICTS = 100
+KEPT_MOMENTS = 64
 MISSING_AFTER_MS = 10_000
 """A gateway offers again every 5 s what no receipt covers: two offers must have failed."""
+RESTORED_SPAN_MS = 10_000
+"""A gateway that dies loses what went ahead of a late disk: fractions of a second, or it has said
+that its disk is in trouble. What it lost of a longer time it had on disk once."""
 
-
-class Ranges:
-    """A set of whole numbers from 1, kept as disjoint ascending spans with a gap between each."""
-
-    __slots__ = ("_spans",)
-
-    def __init__(self, spans: Iterable[Span] = ()) -> None:
-        """`spans` are disjoint, ascending and apart, as `spans` gives them."""
-        self._spans = list(spans)
-
-    @property
-    def spans(self) -> tuple[Span, ...]:
-        """Every span as (first, last)."""
-        return tuple(self._spans)
-
-    @property
-    def through(self) -> int:
-        """The last number of the unbroken run from 1; 0 when 1 is missing."""
-        return self._spans[0][1] if self._spans and self._spans[0][0] == 1 else 0
-
-    @property
-    def beyond(self) -> tuple[Span, ...]:
-        """The spans behind the first gap."""
-        return tuple(self._spans[1:] if self.through else self._spans)
-
-    def __contains__(self, number: int) -> bool:
-        behind = self._behind(number)
-        return behind > 0 and self._spans[behind - 1][1] >= number
-
-    def _behind(self, number: int) -> int:
-        return bisect_right(self._spans, number, key=lambda span: span[0])
-
-    def add(self, number: int) -> None:
-        """Take one number in; one that is there already changes nothing."""
-        if number in self:
-            return
-        at = self._behind(number)
-        first = last = number
-        if at < len(self._spans) and self._spans[at][0] == number + 1:
-            last = self._spans.pop(at)[1]
-        if at > 0 and self._spans[at - 1][1] == number - 1:
-            at -= 1
-            first = self._spans.pop(at)[0]
-        self._spans.insert(at, (first, last))
-
-    def missing(self, upto: int) -> tuple[Span, ...]:
-        """What is not held of 1..upto, ascending."""
-        found = []
-        wanted = 1
-        for first, last in self._spans:
-            if first > upto:
-                break
-            if first > wanted:
-                found.append((wanted, first - 1))
-            wanted = last + 1
-        if wanted <= upto:
-            found.append((wanted, upto))
-        return tuple(found)
+Epoch = tuple[Stream, str, int]
+"""A stream's numbers of one epoch of one ledger, whatever its start."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +55,8 @@ class Run:
     """One StreamKey's numbers: `held` are on disk, `seen` also those whose commit is under way.
 
     head: the greatest number the gateway has named. doubt: the lowest number missing below it and
-    since when; said: that a person was told.
+    since when; said: that a person was told; asking: that what is missing may be asked for at once.
+    moments: when the latest came. trouble: the gateway's last word on its disk was a fault.
     """
 
     key: StreamKey
@@ -116,6 +69,14 @@ class Run:
     head: int = 0
     doubt: tuple[int, int] | None = None
     said: bool = False
+    asking: bool = False
+    moments: OrderedDict[int, int] = field(default_factory=OrderedDict)
+    trouble: bool = False
+
+    @property
+    def epoch(self) -> Epoch:
+        """What a resend names it by."""
+        return self.key.stream, self.key.ledger, self.key.epoch
 
     @property
     def title(self) -> str:
@@ -133,15 +94,32 @@ class Site:
         self.gateway = gateway
         self.keys = keys
         self.life = Life(gateway, intervals_ms)
+        self.origin = Origin(self.find)
         self.runs: dict[StreamKey, Run] = {}
         self.uplinks: dict[str, None] = {}
         self._families: dict[tuple[Stream, str], list[Run]] = {}
+        self._of_epoch: dict[Epoch, list[Run]] = {}
         self._newest: dict[tuple[Stream, str], int] = {}
         self._starts: dict[tuple[str, int], list[str]] = {}
-        self._kept: dict[Stream, OrderedDict[tuple[StreamKey, int], _Link]] = {
-            stream: OrderedDict() for stream in Stream
+        # what comes again must not push out the hashes that new messages are held against
+        self._kept: dict[tuple[Stream, bool], OrderedDict[tuple[StreamKey, int], _Link]] = {
+            (stream, again): OrderedDict() for stream in Stream for again in (False, True)
         }
+        self.named: dict[Epoch, int] = {}
+        self._named_ms: dict[Epoch, int] = {}
+        self._gone: dict[Epoch, dict[str, Set]] = {}
+        self._found: list[Finding] = []
         self._events: OrderedDict[str, None] = OrderedDict()
+
+    def find(self, kind: FindingKind, text: str) -> None:
+        """Something was noticed; `findings` gives it away."""
+        self._found.append(Finding(kind, self.gateway, text))
+
+    def findings(self, at_ms: int) -> list[Finding]:
+        """What was noticed since the last time, and what is to be said by now."""
+        self.origin.wake(at_ms)
+        found, self._found = self._found, []
+        return found + self.doubts(at_ms)
 
     # --- numbers --------------------------------------------------------------------------
 
@@ -152,26 +130,55 @@ class Site:
             found = self.runs[key] = Run(key)
             family = (key.stream, key.ledger)
             self._families.setdefault(family, []).append(found)
+            self._of_epoch.setdefault(found.epoch, []).append(found)
             self._newest[family] = max(key.epoch, self._newest.get(family, 0))
+            self._head(found.epoch)
         return found
+
+    def name(self, epoch: Epoch, head: int, *, history: bool) -> None:
+        """This epoch has come as far as `head`, of whatever start. history: it is owed to nobody.
+
+        What may be owed comes by itself, and is waited for.
+        """
+        self.named[epoch] = max(head, self.named.get(epoch, 0))
+        if history:
+            self._named_ms[epoch] = 0
+        self._head(epoch)
+
+    def _head(self, epoch: Epoch) -> None:
+        """Give a named head to the epoch's run; of two starts nobody knows which was meant."""
+        runs = self.runs_of(epoch)
+        if epoch in self.named and len(runs) == 1:
+            (run,) = runs
+            run.head = max(run.head, self.named[epoch])
+            run.asking = run.asking or epoch in self._named_ms
+
+    def runs_of(self, epoch: Epoch) -> list[Run]:
+        """The runs of an epoch, one for each start."""
+        return self._of_epoch.get(epoch, [])
 
     def classify(self, key: StreamKey, sequence: int, digest: str) -> tuple[Outcome, bool]:
         """What these bytes under this number are, and whether they must be stored."""
         run = self.run(key)
         if sequence not in run.seen:
             return Outcome.NEW, True
-        kept = self._kept[key.stream].get((key, sequence))
+        kept = self._link(key, sequence)
         if kept is None or kept.digest == digest:
             return Outcome.COPY, False
         return Outcome.CONFLICT, digest not in run.conflicts
 
-    def first_sight(self, event: str) -> bool:
-        """True once for each event id (of the latest KEPT_EVENTS)."""
+    def _link(self, key: StreamKey, sequence: int) -> _Link | None:
+        found = (self._kept[key.stream, again].get((key, sequence)) for again in (False, True))
+        return next((link for link in found if link is not None), None)
+
+    def first_sight(self, event: str, *, resent: bool = False) -> bool:
+        """True once for each event id (of the latest KEPT_EVENTS that did not come by a resend)."""
         new = event not in self._events
-        remember(self._events, event, None, KEPT_EVENTS)
+        if not resent:
+            remember(self._events, event, None, KEPT_EVENTS)
         return new
 
-    def take(self, row: Stored) -> None:
+    def take(self, row: Stored, *, resent: bool = False) -> None:
         """Count a row as seen; it is not held before `hold`."""
         run = self.run(row.key)
         if row.conflict:
@@ -181,11 +188,15 @@ class Site:
         run.pending.add(row.sequence)
         if row.sequence == 1:
             run.previous, run.resumes = row.previous, row.resumes
-            for resumed in self._family(row.key):
-                if row.resumes is not None and resumed.key.epoch == row.resumes[0]:
-                    resumed.head = max(resumed.head, row.resumes[1])
-        link = _Link(row.digest, row.previous)
-        remember(self._kept[row.key.stream], (row.key, row.sequence), link, KEPT_DIGESTS)
+            if row.resumes is not None:
+                before = (row.key.stream, row.key.ledger, row.resumes[0])
+                self.name(before, row.resumes[1], history=resent)
+        if row.type.startswith("fault.storage."):
+            run.trouble = row.type.endswith(".raised")
+        if not resent:
+            remember(run.moments, row.sequence, row.received_ms, KEPT_MOMENTS)
+        link, kept = _Link(row.digest, row.previous), self._kept[row.key.stream, resent]
+        remember(kept, (row.key, row.sequence), link, KEPT_DIGESTS)
 
     def hold(self, row: Stored) -> None:
         """A row is on disk."""
@@ -204,7 +215,8 @@ class Site:
             run.seen = Ranges(run.held.spans)
             for sequence in run.pending:
                 run.seen.add(sequence)
-            self._kept[row.key.stream].pop((row.key, row.sequence), None)
+            for again in (False, True):
+                self._kept[row.key.stream, again].pop((row.key, row.sequence), None)
 
     def _family(self, key: StreamKey) -> list[Run]:
         """Every run of this stream and ledger, whatever its epoch and start."""
@@ -226,7 +238,7 @@ class Site:
     def marks(self, row: Stored) -> dict[Mark, str]:
         """What is odd about a row not yet taken, each with a sentence for people."""
         found: dict[Mark, str] = {}
-        gap = self.run(row.key).seen.missing(row.sequence - 1)
+        gap = self.lacks(self.run(row.key), row.sequence - 1)
         if gap:
             found[Mark.GAP] = f"not here yet: {spans_text(gap)}"
         if self._broken(row):
@@ -239,12 +251,11 @@ class Site:
         return found
 
     def _broken(self, row: Stored) -> bool:
-        kept = self._kept[row.key.stream]
-        follower = kept.get((row.key, row.sequence + 1))
+        follower = self._link(row.key, row.sequence + 1)
         if follower is not None and follower.previous != row.digest:
             return True
         if row.sequence > 1:
-            before = kept.get((row.key, row.sequence - 1))
+            before = self._link(row.key, row.sequence - 1)
             named = row.previous is not None and row.resumes is None
             return not named or (before is not None and before.digest != row.previous)
         if row.resumes is None or row.previous is None:
@@ -253,7 +264,7 @@ class Site:
         digests = [
             held.digest
             for run in self._family(row.key)
-            if run.key.epoch == epoch and (held := kept.get((run.key, sequence))) is not None
+            if run.key.epoch == epoch and (held := self._link(run.key, sequence)) is not None
         ]
         return epoch >= row.key.epoch or (bool(digests) and row.previous not in digests)
 
@@ -281,7 +292,75 @@ class Site:
         forks_after = f"{row.resumes[0]}/{row.resumes[1]}"
         return f"the chain forks after {forks_after}; lost there and kept here: {', '.join(lost)}"
 
+    def restored(self, row: Stored) -> str:
+        """Why a row says that an old copy of the ledger was put back; empty when it does not.
+
+        To be asked before the row is taken.
+        """
+        family = (row.key.stream, row.key.ledger)
+        repeated = len(self.runs_of((*family, row.key.epoch))) > 1  # and that says it already
+        if row.sequence != 1 or row.resumes is None or repeated:
+            return ""
+        epoch, last = row.resumes
+        for run in self._family(row.key):
+            alarms = (run.key.epoch, run.key.start)
+            trouble = any(
+                other.trouble
+                for other in self.runs_of((Stream.ALARM, row.key.ledger, run.key.epoch))
+                if (other.key.epoch, other.key.start) == alarms
+            )
+            lost = [ms for number, ms in run.moments.items() if number > last]
+            if run.key.epoch != epoch or not lost or trouble:
+                continue
+            if max(lost) - min(lost) > RESTORED_SPAN_MS or len(lost) == KEPT_MOMENTS:
+                spans = [(max(a, last + 1), b) for a, b in run.seen.spans if b > last]
+                return (
+                    f"its {run.title} ended with {last}, it says, but {spans_text(spans)} are held"
+                    " here: an old copy of its disk was put back. What is missing there is kept"
+                    " here"
+                )
+        return ""
+
     # --- what never came ------------------------------------------------------------------
+
+    def gone(self, epoch: Epoch, start: str, spans: Iterable[Span]) -> None:
+        """The gateway says that it no longer holds these. start: empty for any of that epoch."""
+        mine = self._gone.setdefault(epoch, {}).setdefault(start, Set())
+        for first, last in spans:
+            mine.add(first, last)
+
+    def _gone_of(self, epoch: Epoch, start: str) -> Set:
+        told = self._gone.get(epoch, {})
+        return Set([span for name in ("", start) for span in told.get(name, ())])
+
+    def lacks(self, run: Run, upto: int) -> tuple[Span, ...]:
+        """What has not come of 1..upto and is not told gone."""
+        missing = run.seen.missing(upto)
+        gone = self._gone.get(run.epoch)
+        return (
+            missing
+            if not (missing and gone)
+            else without(missing, self._gone_of(run.epoch, run.key.start))
+        )
+
+    def lacking(self, at_ms: int) -> list[tuple[Epoch, tuple[Span, ...]]]:
+        """What to ask for once more: alarms first, the present ledger first, newest epoch first.
+
+        Only what has been missing for MISSING_AFTER_MS: what is owed comes by itself.
+        """
+        found: dict[Epoch, tuple[Span, ...]] = {}
+        for run in self.runs.values():
+            if run.asking:
+                found[run.epoch] = found.get(run.epoch, ()) or self.lacks(run, run.head)
+        for epoch, head in self.named.items():
+            if self.runs_of(epoch):
+                continue
+            spans = without([(1, head)], self._gone_of(epoch, ""))
+            if spans and at_ms - self._named_ms.setdefault(epoch, at_ms) >= MISSING_AFTER_MS:
+                found[epoch] = spans
+        ledger = self.life.last.ledger if self.life.last is not None else ""
+        wanted = [(epoch, spans) for epoch, spans in found.items() if spans]
+        return sorted(wanted, key=lambda item: _rank(item[0], ledger))
 
     def name_head(self, key: StreamKey, head: int) -> None:
         """A heartbeat says that the run has come as far as `head`."""
@@ -292,18 +371,20 @@ class Site:
         """Numbers below a head that have not come for MISSING_AFTER_MS, each said once."""
         findings = []
         for run in self.runs.values():
-            if run.seen.through >= run.head:
+            spans = self.lacks(run, run.head) if run.seen.through < run.head else ()
+            if not spans:
                 if run.said:
-                    text = f"{run.title} is complete through {run.head}"
+                    gone = run.seen.missing(run.head)
+                    but = f", but for {spans_text(gone)}: gone at the gateway too" if gone else ""
+                    text = f"{run.title} is complete through {run.head}{but}"
                     findings.append(Finding(FindingKind.COMPLETE, self.gateway, text, run.key))
-                run.doubt, run.said = None, False
+                run.doubt, run.said, run.asking = None, False, False
                 continue
-            lowest = run.seen.through + 1
+            lowest = spans[0][0]
             if run.doubt is None or run.doubt[0] != lowest:
                 run.doubt = (lowest, at_ms)
             if not run.said and at_ms - run.doubt[1] >= MISSING_AFTER_MS:
-                run.said = True
-                spans = run.seen.missing(run.head)
+                run.said = run.asking = True
                 text = f"{run.title}: missing {spans_text(spans)}"
                 findings.append(Finding(FindingKind.MISSING, self.gateway, text, run.key, spans))
         return findings
@@ -312,3 +393,8 @@ class Site:
         """When `doubts` may have something to say, None when nothing is missing."""
         since = [run.doubt[1] for run in self.runs.values() if run.doubt and not run.said]
         return min(since) + MISSING_AFTER_MS if since else None
+
+
+def _rank(epoch: Epoch, present: str) -> tuple[bool, bool, str, int]:
+    stream, ledger, number = epoch
+    return stream is Stream.LOG, ledger != present, ledger, -number

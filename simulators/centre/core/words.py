@@ -17,6 +17,8 @@ from gateway.core.message import Heartbeat
 from gateway.core.model import AlarmState, AlarmWord, Receipt, StreamKey
 from simulators.centre.core.reading import Age, OpenedMessage
 
+SHOWN_MAX = 20
+
 Span = tuple[int, int]
 """A range of numbers, first and last, both in it."""
 
@@ -49,7 +51,10 @@ class Mark(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """One row the centre must hold durably before a receipt covers it. `token` is the evidence."""
+    """One row the centre must hold durably before a receipt covers it. `token` is the evidence.
+
+    over: it came because it was asked for once more, and its alarm was not open any more.
+    """
 
     gateway: str
     key: StreamKey
@@ -64,6 +69,7 @@ class Stored:
     received_ms: int
     uplink: str
     token: bytes
+    over: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +78,7 @@ class Verdict:
 
     gap: the numbers missing before it, its own stream's. open_now: what the last heartbeat says of
     its alarm, None when it says nothing yet. known_event: its event came before under any number.
+    resent: it came because this centre asked for it once more.
     """
 
     outcome: Outcome
@@ -87,6 +94,13 @@ class Verdict:
     age: Age | None = None
     open_now: bool | None = None
     known_event: bool = False
+    resent: bool = False
+
+    @property
+    def history(self) -> bool:
+        """True when it is part of the record and nothing to act on; never for an open alarm."""
+        alarm = self.message is not None and self.message.type.startswith("alarm.")
+        return self.resent and not (alarm and self.open_now is not False)
 
     @property
     def copy(self) -> bool:
@@ -95,20 +109,42 @@ class Verdict:
 
     @property
     def late(self) -> bool:
-        """True for an alarm that is over a minute old, or of unknown age."""
+        """True for an alarm that is over a minute old, or of unknown age, and no history."""
         alarm = self.message is not None and self.message.type.startswith("alarm.")
-        return alarm and self.age is not None and self.age.late
+        return alarm and self.age is not None and self.age.late and not self.history
 
 
 class FindingKind(StrEnum):
-    """What a centre notices without being told."""
+    """What a centre notices without being told.
+
+    FORK: one epoch has two starts; what that was is said as CLONED (both run) or RESTORED (an old
+    copy of the ledger was put back). NEW_LEDGER: its disk was lost. IN_MEMORY: it runs without one.
+    REPAIRING, REPAIRED, NOT_REPAIRED: what is missing here is asked for, came, did not come.
+    """
 
     LOST = "gateway-lost"
     FOUND = "gateway-found"
     FORK = "fork"
+    CLONED = "cloned"
+    RESTORED = "restored"
+    NEW_LEDGER = "new-ledger"
+    IN_MEMORY = "in-memory"
     MISSING = "missing"
     COMPLETE = "complete"
+    REPAIRING = "repairing"
+    REPAIRED = "repaired"
+    NOT_REPAIRED = "not-repaired"
     STORE = "store"
+
+    @property
+    def good(self) -> bool:
+        """True for what nobody need do anything about."""
+        return self in {
+            FindingKind.FOUND,
+            FindingKind.COMPLETE,
+            FindingKind.REPAIRING,
+            FindingKind.REPAIRED,
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,8 +222,10 @@ def unsealed(token: bytes) -> dict[str, Any]:
 
 
 def spans_text(spans: Iterable[Span]) -> str:
-    """`1-3, 7`: ranges as people read them."""
-    return ", ".join(str(a) if a == b else f"{a}-{b}" for a, b in spans)
+    """`1-3, 7`: ranges as people read them, the first SHOWN_MAX of them."""
+    texts = [str(a) if a == b else f"{a}-{b}" for a, b in spans]
+    more = len(texts) - SHOWN_MAX
+    return ", ".join(texts[:SHOWN_MAX]) + (f" and {more} more" if more > 0 else "")
 
 
 def remember(kept: OrderedDict[_Key, _Value], key: _Key, value: _Value, most: int) -> None:
