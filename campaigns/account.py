@@ -46,9 +46,13 @@ class Sight:
 
 
 class Account:
-    """What was acknowledged. `copy` gives the other half of a doubt."""
+    """What was acknowledged. `copy` gives the other half of a doubt.
+
+    native: the id of the ledger's own file, whose streams have heads; None while it is not known.
+    """
 
     def __init__(self) -> None:
+        self.native: str | None = None
         self.events: dict[str, Event] = {}
         self.messages: dict[Number, Message] = {}
         self.numbers: dict[str, list[Number]] = {}
@@ -61,6 +65,7 @@ class Account:
     def copy(self) -> Account:
         """One that can go another way."""
         other = Account()
+        other.native = self.native
         other.events = dict(self.events)
         other.messages = dict(self.messages)
         other.numbers = {event: list(numbers) for event, numbers in self.numbers.items()}
@@ -127,17 +132,28 @@ class Account:
 
     def prunable(self) -> set[str]:
         """The events that may leave: nothing owed, nothing open, nobody's newest."""
-        heads = set(self._newest().values())
-        last, standing = self._inventory(), set(self.faults.values())
+        return self._leaving_but(self.owed)
+
+    def droppable(self) -> set[str]:
+        """Those, and what only the log is owed: they leave where there is no room."""
+        return self._leaving_but({n for n in self.owed if n[0].stream is not Stream.LOG})
+
+    def _leaving_but(self, owed: set[Number]) -> set[str]:
+        heads, needed = set(self._newest().values()), self._needed()
         return {
             event.id
             for event in self.events.values()
-            if event.alarm not in self.open
-            and event is not last
-            and event.id not in standing
+            if event.id not in needed
             and not heads.intersection(self.numbers[event.id])
-            and not self.owed.intersection(self.numbers[event.id])
+            and not owed.intersection(self.numbers[event.id])
         }
+
+    def _needed(self) -> set[str]:
+        """The events that stay whatever is owed: open alarms, standing faults, the inventory."""
+        last = self._inventory()
+        inventory = [] if last is None else [last.id]
+        opened = (event.id for event in self.events.values() if event.alarm in self.open)
+        return {*opened, *self.faults.values(), *inventory}
 
     def leave(self, events: Iterable[str]) -> None:
         """These events are gone with their messages."""
@@ -145,10 +161,36 @@ class Account:
             del self.events[event]
             for number in self.numbers.pop(event):
                 del self.messages[number]
+                self.owed.discard(number)
+
+    def brought(self, into: Account, *, settled: bool) -> Account:
+        """What `into` holds when all of this one, or all but the settled, was brought to it.
+
+        Of its own ledger's this one knows better what is owed and open.
+        """
+        both = into.copy()
+        if into.native == self.native:
+            both.owed.clear()
+            both.open.clear()
+            both.faults.clear()
+        needed = self._needed()
+        for event in self.events.values():
+            numbers = self.numbers[event.id]
+            if settled or event.id in needed or self.owed.intersection(numbers):
+                both.events.setdefault(event.id, event)
+                held = both.numbers.setdefault(event.id, [])
+                held += [number for number in numbers if number not in held]
+                both.messages |= {number: self.messages[number] for number in numbers}
+        both.owed |= self.owed
+        both.open |= self.open
+        both.faults |= self.faults
+        both.kept |= self.kept
+        both.proved |= self.proved
+        return both
 
     # --- what must be seen --------------------------------------------------------------------
 
-    def keys(self) -> set[StreamKey]:
+    def streams(self) -> set[StreamKey]:
         """Every stream it holds a message of."""
         return {key for key, _ in self.messages}
 
@@ -195,7 +237,8 @@ class Account:
 
     def _newest(self) -> dict[Place, Number]:
         newest: dict[Place, Number] = {}
-        for number in sorted(self.messages, key=lambda number: (number[0].epoch, number[1])):
+        own = (n for n in self.messages if self.native in {None, n[0].ledger})
+        for number in sorted(own, key=lambda number: (number[0].epoch, number[1])):
             newest[number[0].route, number[0].stream] = number
         return newest
 
@@ -263,13 +306,15 @@ def broken_chain(messages: Mapping[Number, Message]) -> Iterator[str]:
     The tokens are those of `scribe.Scribe`: their third member is `previous`, their fourth the
     place an epoch's first resumes.
     """
-    places = {(key.route, key.stream, key.epoch, at): m for (key, at), m in messages.items()}
+    places = {
+        (key.ledger, key.route, key.stream, key.epoch, at): m for (key, at), m in messages.items()
+    }
     for (key, number), message in messages.items():
         _, _, previous, resumes, _ = message.token.split(b"|", 4)
         epoch, at = key.epoch, number - 1
         if resumes:
             epoch, at = (int(part) for part in resumes.split(b"/"))
-        before = places.get((key.route, key.stream, epoch, at))
+        before = places.get((key.ledger, key.route, key.stream, epoch, at))
         if before is not None and digest(before.token).encode() != previous:
             yield f"chain: {_named((key, number))} does not name {epoch}/{at}"
 

@@ -5,7 +5,10 @@
 N power cuts, ten to a story; a story is told by its seed alone, SEED and the following ones. Each
 life ends at a random call to a disk in memory; what was not synced is then lost whole, kept whole,
 by prefix, at random sector by sector, or torn. The ledger is opened again and must hold what was
-acknowledged, in order, once, with its chain, alarms, owed numbers and kept values.
+acknowledged, in order, once, with its chain, alarms, owed numbers and kept values. The last digit
+of a seed says which kind of story it is: half are of an ordinary gateway, three in ten of disks
+that are away, come back or are swapped, one in ten of a disk without room and of the writer's
+thread.
 
 SYNC=normal and SYNC=off run SQLite as it should not be run; that they are caught is part of every
 run. LEAVE: where the disk of the first broken story is left, as its last start found it.
@@ -13,7 +16,6 @@ run. LEAVE: where the disk of the first broken story is left, as its last start 
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import os
 import sys
@@ -22,7 +24,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from campaigns.stories import Outcome, Story, Sync
+from campaigns.kinds import told
+from campaigns.outcomes import Outcome, Sync
 from campaigns.words import BROKEN, HELD, STOPPED, Progress, Wrong, asked, at_work, command
 
 CUTS_A_STORY = 10
@@ -54,20 +57,16 @@ def shards(cuts: int, seed: int, sync: Sync, leave: str = "") -> list[Shard]:
 
 def run_shard(shard: Shard) -> list[Outcome]:
     """Tell them all."""
-    return asyncio.run(_tell(shard))
-
-
-async def _tell(shard: Shard) -> list[Outcome]:
-    told = []
+    outcomes = []
     for seed in shard.seeds:
-        story = Story(seed, cuts=shard.cuts, sync=shard.sync)
-        told.append(await story.tell())
-        if shard.leave and told[-1].findings:
+        outcome, story = told(seed, cuts=shard.cuts, sync=shard.sync)
+        outcomes.append(outcome)
+        if shard.leave and outcome.findings:
             there = Path(shard.leave) / f"{shard.sync}-{seed}"
             there.mkdir(parents=True, exist_ok=True)
             for name, image in story.found.items():
                 (there / Path(name).name).write_bytes(image)
-    return told
+    return outcomes
 
 
 def whole(outcomes: Iterable[Outcome]) -> Outcome:
@@ -78,6 +77,7 @@ def whole(outcomes: Iterable[Outcome]) -> Outcome:
         total.cuts += outcome.cuts
         total.kills += outcome.kills
         total.entries += outcome.entries
+        total.kinds += outcome.kinds
         total.cut_while += outcome.cut_while
         total.manners += outcome.manners
         total.findings += outcome.findings
@@ -87,8 +87,8 @@ def whole(outcomes: Iterable[Outcome]) -> Outcome:
 
 def caught(cuts: int, seed: int, sync: Sync) -> list[Outcome]:
     """The same rig with SQLite set wrongly: the stories in which that was found out."""
-    told = [outcome for shard in shards(cuts, seed, sync) for outcome in run_shard(shard)]
-    return [outcome for outcome in told if outcome.findings]
+    outcomes = [outcome for shard in shards(cuts, seed, sync) for outcome in run_shard(shard)]
+    return [outcome for outcome in outcomes if outcome.findings]
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -111,8 +111,8 @@ def main(arguments: Sequence[str]) -> int:
     try:
         with at_work(jobs) as each:
             print(f"{cuts:,} power cuts from seed {seed}", file=sys.stderr, flush=True)
-            for told in each(run_shard, work):
-                for outcome in told:
+            for some in each(run_shard, work):
+                for outcome in some:
                     outcomes.append(outcome)
                     _report(outcome, sync, known=sum(bool(o.findings) for o in outcomes))
                     progress.add(outcome.cuts, found=bool(outcome.findings))
@@ -131,8 +131,8 @@ def _report(outcome: Outcome, sync: Sync, *, known: int) -> None:
         print(f"  {finding}")
     if len(outcome.findings) > SHOWN:
         print(f"  and {len(outcome.findings) - SHOWN} more")
-    told = "" if sync is Sync.FULL else f" SYNC={sync}"
-    print(f"  replay: python -m campaigns.cut N={CUTS_A_STORY} SEED={outcome.seed}{told} JOBS=1")
+    under = "" if sync is Sync.FULL else f" SYNC={sync}"
+    print(f"  replay: python -m campaigns.cut N={CUTS_A_STORY} SEED={outcome.seed}{under} JOBS=1")
     sys.stdout.flush()
 
 
@@ -145,6 +145,7 @@ def _result(outcomes: Sequence[Outcome], progress: Progress, *, seed: int, sync:
     )
     print(f"  and {total.kills:,} times only the process was killed")
     print(f"  acknowledged entries {total.entries:,}; stories that lost or changed one: {broken}")
+    print(f"  kinds of stories: {_counted(total.kinds)}")
     print(f"  cut while: {_counted(total.cut_while)}")
     print(f"  what was not synced: {_counted(total.manners)}")
     blind = False

@@ -187,5 +187,6 @@ async def _day(
 def _findings(school: FaultSchool) -> Iterator[str]:
     yield from school.alarms()
     yield from school.whole()
+    yield from school.sealed()
     yield from school.well()
     yield from school.recorded()

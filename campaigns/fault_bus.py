@@ -1,7 +1,8 @@
 """Every request on the bus goes wrong once: the request, its answer, or the port itself.
 
-The n-th write is lost, or its answer comes late, twice, cut short or with a bit turned, or is lost;
-or the port is gone at the write or at the read, and at the next attempt to open it.
+The n-th write is lost, or its answer comes late, twice, cut short, with a bit turned, from another
+unit, or is lost, or says that the unit is busy; or the port is gone at the write or at the read,
+and at the next attempt to open it.
 """
 
 from __future__ import annotations
@@ -11,11 +12,16 @@ from collections.abc import Iterator, Sequence
 from enum import StrEnum
 from pathlib import Path
 
-from campaigns.fault_school import DOOR, Day, FaultSchool, bus_school
+from campaigns.fault_school import DOOR, HUB, Day, FaultSchool, bus_school
 from drivers.modbus.wire.port import Opener, Port, PortError
 from gateway.clock import Clock
+from simulators.bus.frames import rtu
 from simulators.virtual.time import VirtualClock, run_virtual
 
+DEVICE_BUSY = 6
+"""Modbus Application Protocol 1.1b3, 7: the unit asks to be asked again later."""
+STRANGER = 77
+"""A unit that is not there."""
 LATE_US = 300_000
 """Longer than any request is waited for: the answer comes among those to later ones."""
 
@@ -29,6 +35,8 @@ class BusMisfortune(StrEnum):
     GARBLED = "garbled"
     CUT = "cut"
     DOUBLED = "doubled"
+    BUSY = "busy"
+    STRANGER = "stranger"
     GONE_AT_WRITE = "gone-at-write"
     GONE_AT_READ = "gone-at-read"
 
@@ -55,6 +63,7 @@ class FicklePort:
         self._port = port
         self._misfortune = misfortune
         self._what: BusMisfortune | None = None
+        self._asked = b""
         self._held = b""
         self._held_until_us = 0
         self._shut = False
@@ -68,7 +77,7 @@ class FicklePort:
 
     def write(self, data: bytes) -> None:
         """As the port, or not at all."""
-        self._what = self._misfortune.next(data)
+        self._what, self._asked = self._misfortune.next(data), data
         if self._what is BusMisfortune.GONE_AT_WRITE:
             self._gone()
         if self._what is not BusMisfortune.LOST:
@@ -103,13 +112,20 @@ class FicklePort:
                 self._what = None
                 middle = len(data) // 2
                 return data[:middle] + bytes([data[middle] ^ 0x10]) + data[middle + 1 :]
-            case BusMisfortune.CUT:
+            case BusMisfortune.CUT | BusMisfortune.BUSY | BusMisfortune.STRANGER:
                 self._what = BusMisfortune.UNANSWERED
-                return data[: len(data) // 2]
+                return self._instead(what, data)
             case BusMisfortune.DOUBLED:
                 return data + data
             case _:
                 return data
+
+    def _instead(self, what: BusMisfortune, data: bytes) -> bytes:
+        """All that comes of an answer that began with `data`."""
+        if what is BusMisfortune.CUT:
+            return data[: len(data) // 2]
+        unit = STRANGER if what is BusMisfortune.STRANGER else self._asked[0]
+        return rtu(unit, bytes([self._asked[1] | 0x80, DEVICE_BUSY]))
 
     def close(self) -> None:
         """As the port."""
@@ -132,6 +148,16 @@ class _School(FaultSchool):
 
     async def ask(self) -> None:
         self.centres["security"].command("door.unlock", {"door": DOOR})
+
+    async def breaks(self) -> None:
+        self.over_restart.append(f"unit-silent {HUB}")
+        await super().breaks()
+        self.plant.afflict(HUB, "silent")
+        self.broken["unit-silent"] += 1
+
+    async def mended(self) -> None:
+        self.plant.afflict(HUB, "well")
+        await super().mended()
 
     def doors(self) -> Iterator[str]:
         """The desk was answered, and the lock is at rest in the end."""
@@ -165,6 +191,7 @@ async def _day(
 def _findings(school: _School) -> Iterator[str]:
     yield from school.alarms()
     yield from school.whole()
+    yield from school.sealed()
     yield from school.well()
     yield from school.recorded()
     yield from school.doors()

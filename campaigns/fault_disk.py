@@ -126,6 +126,7 @@ def _findings(school: FaultSchool, what: DiskMisfortune | None) -> Iterator[str]
     yield from school.on_time()
     if what not in _LYING:
         yield from school.whole()
+        yield from school.sealed()
         yield from school.well()
         yield from school.recorded()
         if school.raised()["storage"] > 1:

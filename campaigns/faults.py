@@ -2,13 +2,14 @@
 
     python -m campaigns.faults [WHAT=all] [N=0] [SEED=1] [JOBS=all] [ONLY=disk/full/17]
 
-A day of a school under virtual time (presses, answers, an outage, a restart) is lived through once
-for every call and every way it can go wrong. After each: every press is one alarm at both centres,
-on time, none doubled, no number missing, nothing owed, all of it on disk, every fault that was
-raised cleared once, and the daemon alive. A disk that lies may cost the record, never an alarm.
+A day of a school under virtual time (presses, answers, an outage, a restart with a fault standing)
+is lived through once for every call and every way it can go wrong. After each: every press is one
+alarm at both centres, on time, none doubled, no number missing or given twice, the chain whole and
+in the order of what happened, nothing owed, all of it on disk, every fault raised once and cleared
+once, and the daemon alive. A disk that lies may cost the record, never an alarm.
 
-WHAT: disk, broker, bus, or several with commas between. N: so many cases of each, drawn by SEED;
-0 is every one. ONLY: one case, as it is printed.
+WHAT: disk, broker, bus, or several with commas between. N: so many cases of each, spread by SEED
+over the ways and over the day; 0 is every one. ONLY: one case, as it is printed.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from random import Random
 
@@ -76,9 +78,22 @@ def drawn(sweep: str, count: int, seed: int) -> tuple[list[Case], list[str]]:
     well = live(Case(sweep, None))
     every = [Case(sweep, what, number) for what, number in SWEEPS[sweep].cases(well.calls)]
     if count and count < len(every):
-        chosen = Random(f"faults/{seed}/{sweep}").sample(range(len(every)), count)
-        every = [every[index] for index in sorted(chosen)]
+        every = _spread(every, count, Random(f"faults/{seed}/{sweep}"))
     return every, well.findings
+
+
+def _spread(cases: Sequence[Case], count: int, dice: Random) -> list[Case]:
+    """So many of them: of every way equally many, one from each equal stretch of the day."""
+    ways: dict[str | None, list[Case]] = {}
+    for case in cases:
+        ways.setdefault(case.what, []).append(case)
+    chosen: list[Case] = []
+    # the ways with the fewest cases first, so that what they lack is made up by the others
+    for left, mine in zip(range(len(ways), 0, -1), sorted(ways.values(), key=len), strict=True):
+        share = min(len(mine), -(-(count - len(chosen)) // left))
+        ends = [len(mine) * step // share for step in range(share + 1)] if share else []
+        chosen += [mine[dice.randrange(begin, end)] for begin, end in pairwise(ends)]
+    return sorted(chosen, key=lambda case: case.number)
 
 
 def single(text: str) -> Case:

@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
-from enum import StrEnum
+from dataclasses import replace
 from functools import partial
 from random import Random
 from typing import Any, TypeVar
@@ -19,11 +17,14 @@ from typing import Any, TypeVar
 import apsw
 
 from campaigns.account import INVENTORY, Account, Sight, broken_chain, differences, look
+from campaigns.outcomes import Outcome, Sync
 from campaigns.scribe import ROUTES, Scribe, receipt
 from gateway.core.model import StreamKey
-from gateway.record.entry import Entry
+from gateway.record.entry import Entry, Identity
 from gateway.record.ledger import Ledger
-from gateway.record.writer import InlineWriter
+from gateway.record.opening import Begin
+from gateway.record.room import Place
+from gateway.record.writer import InlineWriter, Writer
 from simulators.disk.shadow import ShadowDisk
 
 T = TypeVar("T")
@@ -35,32 +36,11 @@ STEPS_MEANT = (15, 80, 200)
 LARGE_BYTES = (10_000, 60_000, 500_000)
 """Of a large token; two of the last make the ledger move its WAL when it is idle (250 pages)."""
 KILLED_SHARE = 0.2
-"""So often only the process ends, as by SIGKILL: what it finds again was never synced, and what is
-made of that must hold through the next cut."""
+"""So often only the process ends: what it finds was never synced, and must hold all the same."""
 EVERYTHING = 1 << 20
+STOP_WITHIN_S = 20.0
+"""The power is gone or the disk is in memory: only a defect takes so long."""
 DAY_MS = 86_400_000
-
-
-class Sync(StrEnum):
-    """What SQLite is told of syncs. The product says FULL; the others show what the rig catches."""
-
-    FULL = "full"
-    NORMAL = "normal"
-    OFF = "off"
-
-
-@dataclass(slots=True)
-class Outcome:
-    """How a story went. findings: what was broken, in words; a story ends with the first."""
-
-    seed: int
-    cuts: int = 0
-    kills: int = 0
-    entries: int = 0
-    findings: list[str] = field(default_factory=list)
-    cut_while: Counter[str] = field(default_factory=Counter)
-    manners: Counter[str] = field(default_factory=Counter)
-    digest: str = ""
 
 
 class Story:
@@ -74,9 +54,9 @@ class Story:
         self._sync = sync
         self._cuts = cuts
         self._account = Account()
-        self._doubt: Account | None = None
-        self._in_doubt: set[StreamKey] = set()
+        self._doubts: list[Account] = []
         self._fresh_ids: list[str] = []
+        self._me = Identity("", 0, "")
         self._ledger_id: str | None = None
         self._first_utc_ms: set[int] = set()
         self._epoch = 0
@@ -161,39 +141,43 @@ class Story:
         self._utc_ms += 1_000
         self._first_utc_ms.add(self._utc_ms)
         self._unseen_starts += 1
-        self._writer = InlineWriter(
-            partial(
-                Ledger.open,
-                PATH,
-                start=start,
-                fresh_id=fresh_id,
-                boot=self._boot[0],
-                utc_ms=self._utc_ms,
-                vfs=self.disk.name,
-            ),
-            on_trouble=self._trouble,
-            on_recovered=lambda: None,
-        )
-        ledger = await self._writer.start(within_s=0)
+        begin = Begin(start, fresh_id, self._boot[0], self._utc_ms)
+        ledger = await self._start(partial(Ledger.at, self._place(), begin))
         if not self.disk.powered:
             return
-        if not ledger.durable or ledger.set_aside is not None:
-            self._find(f"set aside: {ledger.set_aside_why or ledger.trouble}")
-            return
-        self._compare(ledger)
-        self._scribe = Scribe(
-            ledger.identity, ledger.heads(), dice, utc_ms=self._utc_ms, boot=self._boot
-        )
-        if self._sync is not Sync.FULL:
+        self._me = ledger.identity
+        if self._had(ledger):
+            self._scribe = Scribe(
+                ledger.identity, ledger.heads(), dice, utc_ms=self._utc_ms, boot=self._boot
+            )
+        self._set_wrongly()
+
+    def _set_wrongly(self) -> None:
+        if self._sync is not Sync.FULL and self._connections:
             self._connections[-1].pragma("synchronous", self._sync.value)
         self._connections.clear()
+
+    def _place(self) -> Place:
+        return Place(PATH, self.disk.name)
+
+    async def _start(self, opening: Callable[[], Ledger]) -> Ledger:
+        writer = InlineWriter(opening, on_trouble=self._trouble, on_recovered=self._recovered)
+        self._writer: Writer = writer
+        return await writer.start(within_s=0)
+
+    def _had(self, ledger: Ledger) -> bool:
+        """Hold a ledger that was opened to the account; False when there is nothing to hold."""
+        if not ledger.durable or ledger.set_aside is not None:
+            self._find(f"set aside: {ledger.set_aside_why or ledger.trouble}")
+            return False
+        self._compare(ledger)
+        return True
 
     def _compare(self, ledger: Ledger) -> None:
         """The ledger shows what was acknowledged, or that and the one thing that was in hand."""
         me = ledger.identity
-        known = [self._ledger_id] if self._ledger_id is not None else self._fresh_ids
-        if me.ledger not in known:
-            self._find(f"another ledger: {me.ledger} instead of {' or '.join(known)}")
+        if not self._knows(me.ledger):
+            self._find(f"another ledger: {me.ledger} instead of {self._ledger_id or 'a new one'}")
         if not self._epoch < me.epoch <= self._epoch + self._unseen_starts:
             self._find(f"epoch {me.epoch} after {self._epoch}")
         first_utc_ms = ledger.first_start_utc_ms()
@@ -201,31 +185,50 @@ class Story:
             self._find(f"first start: {first_utc_ms} is none of {sorted(self._first_utc_ms)}")
         self._ledger_id, self._epoch, self._unseen_starts = me.ledger, me.epoch, 0
         self._first_utc_ms = {first_utc_ms}
-        self._agree(look(ledger, [*self._account.keys(), *self._in_doubt]))
-        self._doubt, self._leaving = None, False
-        self._in_doubt.clear()
+        for held in (self._account, *self._doubts):
+            held.native = me.ledger
+        self._agree(look(ledger, self._keys()))
+        self._doubts, self._leaving = [], False
+
+    def _knows(self, ledger_id: str) -> bool:
+        """True when the ledger may have that id."""
+        return ledger_id in ([self._ledger_id] if self._ledger_id else self._fresh_ids)
+
+    def _keys(self) -> list[StreamKey]:
+        """Every stream that is, or might be, held."""
+        held = (self._account, *self._doubts)
+        return sorted(set().union(*(account.streams() for account in held)), key=str)
 
     def _agree(self, seen: Sight) -> None:
         """Take what a ledger shows for the account if it may be, else say what is wrong with it."""
         found = differences(self._account.sight(), seen)
-        if found and self._doubt is not None and not differences(self._doubt.sight(), seen):
-            self._account, found = self._doubt, []
+        for other in self._doubts if found else ():
+            if not differences(other.sight(), seen):
+                self._account, found = other, []
+                break
         if found and self._leaving:
             left = self._account.copy()
             events = {message.event for message in seen.messages.values()}
-            left.leave(event for event in self._account.prunable() if event not in events)
+            left.leave(event for event in self._leavers() if event not in events)
             if not differences(left.sight(), seen):
                 self._account, found = left, []
         for what in (*found, *broken_chain(seen.messages)):
             self._find(what)
 
+    def _leavers(self) -> set[str]:
+        """The events that housekeeping may take out."""
+        return self._account.prunable()
+
     async def _drop(self) -> None:
         """The process ends; with the power gone nothing more reaches the disk."""
-        await self._writer.stop(within_s=0)
+        await self._writer.stop(within_s=STOP_WITHIN_S)
 
     def _trouble(self, why: str, text: str) -> None:
         if self.disk.powered:
             self._find(f"trouble with the power on: {why}, {text}")
+
+    def _recovered(self) -> None:
+        """Everything that waited is on disk."""
 
     def _find(self, what: str) -> None:
         self.outcome.findings.append(f"{what} (cut {self.outcome.cuts}, while: {self._doing})")
@@ -244,21 +247,26 @@ class Story:
             error = future.exception() if future.done() else "no answer"
             self._find(f"refused with the power on: {error}")
             return False
-        self._doubt = self._account.copy()
-        happened(self._doubt)
-        self._in_doubt = self._doubt.keys()
+        doubt = self._account.copy()
+        happened(doubt)
+        self._doubts = [doubt]
         return False
 
     async def _call(self, fn: Callable[[Ledger], T]) -> asyncio.Future[T]:
         future = self._writer.call(fn)
-        await asyncio.sleep(0)
+        await self._answered(future)
         return future
+
+    async def _answered(self, future: asyncio.Future[Any]) -> None:
+        """Wait until it is, or never can be."""
+        del future
+        await asyncio.sleep(0)
 
     async def _append(self, *entries: Entry) -> None:
         """By the writer when it is one, in one transaction when it is more."""
         if len(entries) == 1:
             future = self._writer.append(entries[0])
-            await asyncio.sleep(0)
+            await self._answered(future)
         else:
             future = await self._call(lambda ledger: ledger.append(entries))
         if self._done(future, lambda account: account.append(entries)):
@@ -305,7 +313,7 @@ class Story:
         mine = [
             event
             for event, numbers in self._account.numbers.items()
-            if all(key.epoch == self._epoch for key, _ in numbers)
+            if all(Identity(key.ledger, key.epoch, key.start) == self._me for key, _ in numbers)
         ]
         if mine:
             event = self._account.events[self._dice.choice(mine)]
@@ -332,7 +340,7 @@ class Story:
         shown = await self._call(lambda ledger: ledger.owed().get(key, []))
         wanted = list(after.owed_ranges().get(key, ()))
         if not self.disk.powered:
-            self._doubt, self._in_doubt = after, after.keys()
+            self._doubts = [after]
         elif shown.done() and shown.exception() is None and shown.result() == wanted:
             self._account = after
         else:
@@ -353,7 +361,7 @@ class Story:
         if self._dice.random() < 0.5:
             self._scribe.utc_ms += DAY_MS
         now, keep_ms = self._scribe.now(), self._dice.choice((0, DAY_MS))
-        keys = self._account.keys()
+        keys = self._keys()
 
         def retain(ledger: Ledger) -> Sight:
             ledger.retain(now, keep_ms=keep_ms)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,6 +18,8 @@ from campaigns.fault_bus import BusMisfortune
 from campaigns.fault_disk import DiskMisfortune
 from campaigns.fault_school import FaultSchool
 from campaigns.faults import SWEEPS, Case, drawn, live, main
+from gateway.core.jws import SigningKey, TokenType, seal
+from simulators.centre.core.words import unsealed
 from simulators.disk.faulty import FaultyDisk, Lie
 from simulators.virtual.time import VirtualClock, run_virtual
 
@@ -70,6 +73,71 @@ def test_refused_message_is_seen_and_made_good(tmp_path: Path) -> None:
 def test_pulled_adapter_is_told_and_put_back(tmp_path: Path) -> None:
     told = fault_bus.day("gone-at-write", 60, tmp_path)
     assert told.findings == []
+
+
+@pytest.mark.parametrize("sweep", list(SWEEPS))
+def test_sample_is_spread_over_the_ways_and_over_the_day(sweep: str) -> None:
+    """And drawn by its seed: a smoke run looks everywhere, another seed elsewhere."""
+    cases, _ = drawn(sweep, 60, 1)
+    every, _ = drawn(sweep, 0, 1)
+    ways = Counter(case.what for case in cases)
+    assert set(ways) == {case.what for case in every}
+    assert max(ways.values()) - min(ways.values()) <= 1
+    day = max(case.number for case in every)
+    assert {case.number * 4 // (day + 1) for case in cases} == {0, 1, 2, 3}
+    assert cases == drawn(sweep, 60, 1)[0] != drawn(sweep, 60, 2)[0]
+    assert len(set(cases)) == 60
+
+
+def school_of(tmp_path: Path, kind: type[FaultSchool]) -> FaultSchool:
+    """A day on which nothing goes wrong but what that school does itself."""
+
+    async def lived(clock: VirtualClock, dice: random.Random) -> FaultSchool:
+        school = kind(clock=clock, dice=dice, folder=tmp_path)
+        await school.day()
+        return school
+
+    return run_virtual(lived, seed=1)
+
+
+class Unmended(FaultSchool):
+    """Nobody mends what was broken when the gateway was restarted, nor presses that button."""
+
+    async def mended(self) -> None:
+        self.broken.clear()
+
+
+def test_sweep_sees_a_fault_that_never_ends(tmp_path: Path) -> None:
+    school = school_of(tmp_path, Unmended)
+    assert "fault wiring staff-room: raised" in list(school.well())
+    assert "lost: 0 alarms of staff-room at case" in list(school.alarms())
+
+
+def test_fault_over_the_restart_is_told_once_and_ends_once(tmp_path: Path) -> None:
+    school = school_of(tmp_path, FaultSchool)
+    told = [message.type for message in school.heard("security", "fault.")]
+    epochs = [message.key.epoch for message in school.heard("security", "fault.")]
+    assert told == ["fault.wiring.raised", "fault.wiring.cleared"]
+    assert epochs == [1, 2]
+
+
+def test_sweep_sees_a_number_given_twice_a_broken_chain_and_a_wrong_order(tmp_path: Path) -> None:
+    school = school_of(tmp_path, FaultSchool)
+    assert list(school.sealed()) == []
+    stranger = SigningKey("stranger", bytes(32))
+    payloads = [unsealed(token) for token in sorted(school.tokens)]
+    alarms = [one for one in payloads if (one["route"], one["stream"]) == ("case", "alarm")]
+    last = max((one for one in alarms if one["epoch"] == 1), key=lambda one: int(one["sequence"]))
+    school.tokens.add(seal(TokenType.MESSAGE, {**last, "subject": "gym-2"}, stranger))
+    clock = {**last["data"]["clock"], "monotonic_ms": 1}
+    after = {"sequence": last["sequence"] + 1, "data": {**last["data"], "clock": clock}}
+    school.tokens.add(seal(TokenType.MESSAGE, {**last, **after}, stranger))
+    where = f"case/alarm 1/{last['sequence']}"
+    beyond = f"case/alarm 1/{last['sequence'] + 1}"
+    found = list(school.sealed())
+    assert f"2 messages are {where}" in found
+    assert f"broken chain at {beyond}" in found
+    assert f"out of order: {beyond}" in found
 
 
 class Deaf(FaultSchool):
