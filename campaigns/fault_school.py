@@ -113,6 +113,7 @@ TOGETHER_MS = 200
 
 RELEASED_WITHIN_US = 50_000
 """An alarm waits for the disk at most this long (Premises.sync_wait_ms) …"""
+_START, _LOST = "state.gateway.restarted", "lost"
 JOURNEY_US = 10_000
 """… and a packet of the simulated broker takes 3 ms at most, a few of them in a row."""
 
@@ -297,24 +298,50 @@ class FaultSchool(World):
     def well(self) -> Iterator[str]:
         """Every fault is told once and its end once, in turn; none is left standing.
 
-        What was broken over the restart is told once until it is mended, whatever else happens.
+        What was broken over the restart is told once until it is mended, whatever else happens;
+        once more after a start that has lost its record of it, and says so by not naming it.
         """
         told: dict[str, list[str]] = {}
         unmended: dict[str, list[str]] = {}
-        happened = sorted(
-            self.heard("security", "fault."), key=lambda m: (m.clock.monotonic_ms, m.sequence)
-        )
-        for message in happened:
-            name = name_of(message.type, message.subject, message.data)
-            told.setdefault(name, []).append(phase_of(message.type))
-            if self._mended_ms is None or message.clock.monotonic_ms < self._mended_ms:
-                unmended.setdefault(name, []).append(phase_of(message.type))
-        for what, phases in told.items():
-            if phases != ["raised", "cleared"] * (len(phases) // 2):
-                yield f"fault {what}: {', '.join(phases)}"
+        for at_ms, what, phase in self._faults():
+            told.setdefault(what, []).append(phase)
+            if self._mended_ms is None or at_ms < self._mended_ms:
+                unmended.setdefault(what, []).append(phase)
+        spoilt = "storage ledger" in told
+        for what, said in told.items():
+            ends = said[1::2]
+            if set(said[::2]) != {"raised"} or len(ends) != len(said[::2]) or "raised" in ends:
+                yield f"fault {what}: {', '.join(said)}"
+            if _LOST in said and not spoilt:
+                yield f"fault {what}: a start on a sound disk has forgotten it"
         for what in self.over_restart:
-            if unmended.get(what) != ["raised"]:
+            if unmended.get(what) not in (["raised"], ["raised", _LOST, "raised"]):
                 yield f"fault {what} stood over the restart: {unmended.get(what) or 'never told'}"
+
+    def _faults(self) -> Iterator[tuple[int, str, str]]:
+        """When, which fault, and its phase, in the order of the starts and of what they saw."""
+        heard = [m for kind in ("fault.", _START) for m in self.heard("security", kind)]
+        starts = {m.key.start: m.clock.monotonic_ms for m in heard if m.type == _START}
+        standing: dict[str, str] = {}
+        for message in sorted(
+            heard,
+            key=lambda m: (
+                *(starts[m.key.start], m.type != _START),
+                *(m.clock.monotonic_ms, m.sequence),
+            ),
+        ):
+            at_ms, named = message.clock.monotonic_ms, message.data.get("faults", ())
+            if message.type == _START:
+                for what in [what for what, raised in standing.items() if raised not in named]:
+                    del standing[what]
+                    yield at_ms, what, _LOST
+                continue
+            what = name_of(message.type, message.subject, message.data)
+            phase = phase_of(message.type)
+            standing.pop(what, None)
+            if phase == "raised":
+                standing[what] = message.id
+            yield at_ms, what, phase
 
     def sealed(self) -> Iterator[str]:
         """What passed the broker verifies as a chain: one token a number, each naming the last.
