@@ -80,6 +80,18 @@ class Process:
         return self.popen.wait(within_s)
 
 
+def until_acquainted(centres: Sequence[Process]) -> None:
+    """Wait until every centre has a message, and so a heartbeat, of the gateway.
+
+    Only then does it know the gateway's clock, and how old is what comes after an outage.
+    """
+
+    def heard(centre: Process) -> bool:
+        return any(line["type"].endswith("state.gateway.restarted") for line in centre.stdout())
+
+    wait_for("first message", lambda: all(heard(centre) for centre in centres))
+
+
 def _whole_lines(path: Path) -> list[str]:
     return path.read_text(encoding="utf-8").rpartition("\n")[0].splitlines()
 
@@ -155,8 +167,11 @@ class School:
         )
         return process
 
-    def press(self, point: str, *, shape: str = "clean", ms: int = 100) -> None:
-        """A finger, through the simulation's own socket; returns when it is off the button."""
+    def press(self, point: str, *, shape: str = "clean", ms: int = 300) -> None:
+        """A finger, through the simulation's own socket; returns when it is off the button.
+
+        It moves on the daemon's own loop: a shorter press a starved machine may not see at all.
+        """
         answer = self.ask({"press": point, "shape": shape, "ms": ms})
         assert answer["ok"], answer
 

@@ -34,6 +34,7 @@ from tests.processes import (
     raised,
     retained,
     school,
+    until_acquainted,
     wait_for,
 )
 
@@ -156,16 +157,11 @@ def test_lamp_and_log_follow_the_desk(campus: School) -> None:
 # --- kill -9, broker away ---
 
 
-def _has_heard_the_start(centre: Process) -> bool:
-    """True when it has a message, and so a heartbeat, of the gateway: it knows its clock."""
-    return any(line["type"].endswith("state.gateway.restarted") for line in centre.stdout())
-
-
 def test_kill_with_the_broker_away_loses_and_doubles_nothing(any_broker: School) -> None:
     """Presses before the kill, after it, broker still away: all arrive, in order, once, soon."""
     centres = [any_broker.centre(route, "--db", any_broker.folder / route) for route in CENTRES]
     gateway = any_broker.gateway()
-    wait_for("start", lambda: all(_has_heard_the_start(centre) for centre in centres))
+    until_acquainted(centres)
     any_broker.broker.kill()
     points = ["guard-post", "director", "nurse", "accounts", "duty-teacher"]
     for point in points[:2]:
