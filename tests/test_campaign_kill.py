@@ -329,7 +329,7 @@ def test_gateway_with_a_defect_is_caught(
     short_path: Path, capsys: pytest.CaptureFixture[str], defect: str
 ) -> None:
     """The seed and the kept folder are printed."""
-    code = main(["N=6", "SEED=5", "AWAY=60", f"FOLDER={short_path}", f"PLANT={defect}"])
+    code = main(["N=18", "SEED=5", "AWAY=60", f"FOLDER={short_path}", f"PLANT={defect}"])
     said = capsys.readouterr().out
     assert code == BROKEN, said
     assert "broken: school" in said
