@@ -665,7 +665,7 @@ def test_append_works_again_after_every_single_failure(path: Path, disk: FaultyD
 def test_power_cut_at_any_call_loses_no_acknowledged_message(tmp_path: Path) -> None:
     """Unsynced writes are kept, lost or torn by seeded dice; the file opens and holds its word.
 
-    The short of it; `campaigns/cut.py` is the long.
+    The short of it; `campaigns/cut/` is the long.
     """
     base = tmp_path / "base.db"
     open_ledger(base).close()
