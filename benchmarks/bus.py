@@ -14,11 +14,11 @@ import asyncio
 import sys
 from collections.abc import Sequence
 
-from benchmarks import corridor, flips, idle, rates
+from benchmarks import command, corridor, flips, idle, rates
 from benchmarks.footprint import ANONYMOUS_GOAL_MB, IDLE_GOAL, RSS_GOAL_MB
-from benchmarks.stage import REAL_TIME_HELP, SCHEDULING, Trouble, real_time, say
+from benchmarks.stage import SCHEDULING, real_time
 from benchmarks.table import Figure, show
-from gateway.uplink.link import UplinkError
+from gateway.piped import piped
 
 PARTS = ("rate", "corridor", "flip", "idle")
 
@@ -93,44 +93,34 @@ async def measure(options: argparse.Namespace) -> int:
 
 def parser() -> argparse.ArgumentParser:
     """What the command line takes."""
-    made = argparse.ArgumentParser(prog="python -m benchmarks.bus")
-    made.add_argument("--quick", action="store_true", help="short and few: under 40 s")
-    made.add_argument("--json", action="store_true", help="one JSON object instead of a table")
+    made = command.parser("bus", __doc__, quick="short and few: about 40 s")
     made.add_argument("--only", nargs="+", choices=PARTS, help="these parts (default: all)")
     made.add_argument("--seconds", type=float, help="of the corridor, and of idling")
     made.add_argument("--pairs", type=int, help=f"flips of each (default {PAIRS})")
     made.add_argument("--seed", type=int, default=1, help="other flips, other bad bytes")
-    made.add_argument("--real-time", action="store_true", help=REAL_TIME_HELP)
-    goals = (
-        ("share", None, "%"),
-        ("event-ms", corridor.EVENT_GOAL_MS, "MS"),
-        ("growth", corridor.GROWTH_GOAL, "%"),
-        ("silent-s", corridor.SILENT_GOAL_S, "S"),
-        ("ratio", flips.RATIO_GOAL, "X"),
-        ("idle", IDLE_GOAL, "X"),
-        ("pace", idle.PACE_GOAL, "%"),
-        ("rss-mb", RSS_GOAL_MB, "MB"),
-        ("anonymous-mb", ANONYMOUS_GOAL_MB, "MB"),
+    command.add_real_time(made)
+    command.add_goals(
+        made,
+        {
+            "share": (None, "PERCENT"),
+            "event-ms": (corridor.EVENT_GOAL_MS, "MS"),
+            "growth": (corridor.GROWTH_GOAL_PERCENT, "PERCENT"),
+            "silent-s": (corridor.SILENT_GOAL_S, "S"),
+            "ratio": (flips.RATIO_GOAL, "X"),
+            "idle": (IDLE_GOAL, "X"),
+            "pace": (idle.PACE_GOAL_PERCENT, "PERCENT"),
+            "rss-mb": (RSS_GOAL_MB, "MB"),
+            "anonymous-mb": (ANONYMOUS_GOAL_MB, "MB"),
+        },
     )
-    for name, goal, unit in goals:
-        made.add_argument(
-            f"--goal-{name}", type=float, default=goal, metavar=unit.replace("%", "P")
-        )
     return made
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """0 when every goal is held, 1 when one is missed, 2 when it cannot be measured."""
+    """Run and print; the exit code is `command`'s."""
     options = parser().parse_args(arguments)
-    try:
-        return asyncio.run(measure(options))
-    except (Trouble, UplinkError, OSError) as error:
-        say(f"not measured: {error}")
-        return 2
-    except KeyboardInterrupt:
-        say("interrupted")
-        return 130
+    return command.ended(lambda: asyncio.run(measure(options)))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(piped(main))

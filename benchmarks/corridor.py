@@ -23,7 +23,8 @@ PROFILE = "waveshare-relay-d"
 ANSWER_US = 5_000
 
 EVENT_GOAL_MS = 700.0
-GROWTH_GOAL = 10.0
+GROWTH_GOAL_PERCENT = 10.0
+"""Of the living units' p99, for one that is dead."""
 SILENT_GOAL_S = 8.0
 
 LOST_MS = 9_999.0
@@ -70,7 +71,7 @@ class Seen:
     untrue: int = 0
     mistaken: int = 0
     glued: int = 0
-    cpu: float = 0.0
+    cpu_percent: float = 0.0
     stretch: float = 1.0
 
 
@@ -104,7 +105,7 @@ async def play(scene: Scene, seconds: float, *, seed: int) -> Seen:
             heard = json.loads(await watch.ask("report"))
     seen = judge(scene, played["flips"], heard, died_us=died_us)
     seen.glued = played["glued"]
-    seen.cpu = 100 * (heard["cpu_s"] - before["cpu_s"]) / seconds
+    seen.cpu_percent = 100 * (heard["cpu_s"] - before["cpu_s"]) / seconds
     seen.stretch = heard["status"]["corridor"]["stretch"]
     return seen
 
@@ -194,5 +195,7 @@ def figures(
     rows.append(
         told("16 units, all well: the plan stretches 200 ms by", found["all well"].stretch, "x")
     )
-    rows.append(told("16 units, all well: CPU of the driver", found["all well"].cpu, "% of a core"))
+    rows.append(
+        told("16 units, all well: CPU of the driver", found["all well"].cpu_percent, "% of a core")
+    )
     return rows

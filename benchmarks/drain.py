@@ -16,11 +16,11 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from benchmarks.command import add_goals, add_real_time, ended, parser
 from benchmarks.footprint import PINS
 from benchmarks.outage import Scene, Times, fill, outage
 from benchmarks.stage import (
     LEAST,
-    REAL_TIME_HELP,
     SCHEDULING,
     Stage,
     Trouble,
@@ -31,8 +31,10 @@ from benchmarks.stage import (
     set_up,
 )
 from benchmarks.table import Figure, at_least, at_most, show, told
+from gateway.piped import piped
 
 RATE_GOAL = 1_500.0
+"""Messages a second, settled on disk."""
 FIRST_GOAL_MS = 1_000.0
 GROWTH_GOAL_MB = 10.0
 LIVE_GOAL_MS = 1_000.0
@@ -204,35 +206,29 @@ async def measure(options: argparse.Namespace) -> int:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """0 when every goal is held, 1 when one is missed, 2 when it cannot be measured."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.drain")
-    parser.add_argument("--quick", action="store_true", help="few messages: under a minute")
-    parser.add_argument("--json", action="store_true", help="one JSON object instead of a table")
-    parser.add_argument("--messages", type=int, help=f"owed and drained (default {MESSAGES:,})")
-    parser.add_argument(
-        "--owed", type=int, help=f"held at a start (default {OWED:,}; 0: not at all)"
-    )
-    parser.add_argument(
+    """Run and print; the exit code is `command`'s."""
+    made = parser("drain", __doc__, quick="few messages: about a minute")
+    made.add_argument("--messages", type=int, help=f"owed and drained (default {MESSAGES:,})")
+    made.add_argument("--owed", type=int, help=f"held at a start (default {OWED:,}; 0: not at all)")
+    made.add_argument(
         "--memory",
         type=Path,
         default=MEMORY,
         help="where the broker keeps its store (default %(default)s)",
     )
-    parser.add_argument("--real-time", action="store_true", help=REAL_TIME_HELP)
-    parser.add_argument("--goal-rate", type=float, default=RATE_GOAL, metavar="N")
-    parser.add_argument("--goal-first-ms", type=float, default=FIRST_GOAL_MS, metavar="MS")
-    parser.add_argument("--goal-growth-mb", type=float, default=GROWTH_GOAL_MB, metavar="MB")
-    parser.add_argument("--goal-live-ms", type=float, default=LIVE_GOAL_MS, metavar="MS")
-    options = parser.parse_args(arguments)
-    try:
-        return asyncio.run(measure(options))
-    except (Trouble, OSError) as error:
-        say(f"not measured: {error}")
-        return 2
-    except KeyboardInterrupt:
-        say("interrupted")
-        return 130
+    add_real_time(made)
+    add_goals(
+        made,
+        {
+            "rate": (RATE_GOAL, "N"),
+            "first-ms": (FIRST_GOAL_MS, "MS"),
+            "growth-mb": (GROWTH_GOAL_MB, "MB"),
+            "live-ms": (LIVE_GOAL_MS, "MS"),
+        },
+    )
+    options = made.parse_args(arguments)
+    return ended(lambda: asyncio.run(measure(options)))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(piped(main))

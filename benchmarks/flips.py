@@ -12,8 +12,8 @@ from contextlib import AsyncExitStack
 
 from benchmarks import bused
 from benchmarks.footprint import started
-from benchmarks.latency import CLEARED, RAISED, Inbox, Samples, desks
-from benchmarks.stage import LEAST, Program, Stage, Trouble, percentile, running, say, set_up
+from benchmarks.latency import CLEARED, RAISED, Inbox, Samples, arrival, desks
+from benchmarks.stage import LEAST, Program, Stage, percentile, running, say, set_up
 from benchmarks.table import Figure, at_most, told
 from simulators.site import GATEWAY
 
@@ -25,19 +25,10 @@ FUNCTIONS = {LEVEL: 2, COUNTED: 4}
 """What tells the press first: a discrete input, an input register."""
 SETTLED_S = 1.0
 PAUSE_S = 0.05
-ARRIVE_WITHIN_S = 10.0
 
 
 async def _flip(slave: Program, function: int, phase_us: int) -> int:
     return int(await slave.ask(f"flip 1 0 {function} {phase_us}"))
-
-
-async def _arrived(future: asyncio.Future[int], who: Program) -> int:
-    try:
-        async with asyncio.timeout(ARRIVE_WITHIN_S):
-            return await future
-    except TimeoutError:
-        raise Trouble(f"a flip never came to the centre: {who.last_words}") from None
 
 
 async def take_turns(stage: Stage, profile: str, pairs: int, warm_up: int) -> Samples:
@@ -57,12 +48,12 @@ async def take_turns(stage: Stage, profile: str, pairs: int, warm_up: int) -> Sa
             phase_us = round((number % pairs + 0.5) / pairs * bused.POLL_MS * 1_000)
             raised, cleared = inbox.expect(GATEWAY, RAISED), inbox.expect(GATEWAY, CLEARED)
             at_us = await _flip(mine, function, phase_us)
-            mine_ms = (await _arrived(raised, qorgan) / 1e3 - at_us) / 1e3
+            mine_ms = (await arrival(raised, qorgan) / 1e3 - at_us) / 1e3
             await _flip(mine, 2, 0)
-            await _arrived(cleared, qorgan)
+            await arrival(cleared, qorgan)
             raised = inbox.expect(LEAST, RAISED)
             at_us = await _flip(other, 2, phase_us)
-            least_ms = (await _arrived(raised, least) / 1e3 - at_us) / 1e3
+            least_ms = (await arrival(raised, least) / 1e3 - at_us) / 1e3
             await _flip(other, 2, 0)
             await asyncio.sleep(PAUSE_S)
             if number >= 0:

@@ -21,9 +21,9 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks.command import add_goals, add_real_time, ended, parser
 from benchmarks.desk import Desk
 from benchmarks.stage import (
-    REAL_TIME_HELP,
     ROOT,
     SCHEDULING,
     Program,
@@ -36,7 +36,7 @@ from benchmarks.stage import (
     set_up,
 )
 from benchmarks.table import Figure, at_most, show, told
-from gateway.uplink.link import UplinkError
+from gateway.piped import piped
 from simulators.site import CENTRES
 
 RSS_GOAL_MB = 50.0
@@ -62,9 +62,13 @@ sys.exit(main())"""
 be found, structlog loads it, which is 4 MB that no device would see."""
 PINS = ROOT / "benchmarks" / "pins.yaml"
 """The school without its buses, which are `benchmarks.bus`'s to measure."""
-DEVICE = (
-    "gateway.start, gateway.daemon, gateway.record.disk, gateway.log, drivers.gpio, drivers.pins"
-)
+LOADING = """import sys
+sys.modules["rich"] = None
+from gateway.deferred import defer_unused
+defer_unused()
+import gateway.start, gateway.daemon, gateway.record.disk, gateway.log, gateway.uplink.mqtt
+import drivers.gpio, gpiozero.pins.mock"""
+"""What a device loads, and in which way (`gateway/start.py`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,13 +191,7 @@ async def at_rest(stage: Stage, seconds: float) -> tuple[Weight, Weight, float, 
 
 def imports() -> str:
     """The modules a device loads that take longest to import by themselves, as a table."""
-    command = [
-        sys.executable,
-        "-X",
-        "importtime",
-        "-c",
-        f"import sys; sys.modules['rich'] = None; import {DEVICE}",
-    ]
+    command = [sys.executable, "-X", "importtime", "-c", LOADING]
     told_by = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stderr
     found = re.findall(r"import time: +(\d+) \| +(\d+) \| +(\S+)", told_by)
     rows = sorted(((int(own), int(whole), name) for own, whole, name in found), reverse=True)
@@ -245,27 +243,23 @@ async def measure(options: argparse.Namespace) -> int:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """0 when every goal is held, 1 when one is missed, 2 when it cannot be measured."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.footprint")
-    parser.add_argument("--quick", action="store_true", help="few starts, few seconds: under 30 s")
-    parser.add_argument("--json", action="store_true", help="one JSON object instead of a table")
-    parser.add_argument("--seconds", type=float, help=f"idle time (default {SECONDS:g})")
-    parser.add_argument("--starts", type=int, help=f"starts counted (default {STARTS})")
-    parser.add_argument("--real-time", action="store_true", help=REAL_TIME_HELP)
-    parser.add_argument("--goal-rss-mb", type=float, default=RSS_GOAL_MB, metavar="MB")
-    parser.add_argument("--goal-anonymous-mb", type=float, default=ANONYMOUS_GOAL_MB, metavar="MB")
-    parser.add_argument("--goal-idle", type=float, default=IDLE_GOAL, metavar="X")
-    parser.add_argument("--goal-start-ms", type=float, default=START_GOAL_MS, metavar="MS")
-    options = parser.parse_args(arguments)
-    try:
-        return asyncio.run(measure(options))
-    except (Trouble, UplinkError, OSError) as error:
-        say(f"not measured: {error}")
-        return 2
-    except KeyboardInterrupt:
-        say("interrupted")
-        return 130
+    """Run and print; the exit code is `command`'s."""
+    made = parser("footprint", __doc__, quick="few starts, few seconds: under 30 s")
+    made.add_argument("--seconds", type=float, help=f"idle time (default {SECONDS:g})")
+    made.add_argument("--starts", type=int, help=f"starts counted (default {STARTS})")
+    add_real_time(made)
+    add_goals(
+        made,
+        {
+            "rss-mb": (RSS_GOAL_MB, "MB"),
+            "anonymous-mb": (ANONYMOUS_GOAL_MB, "MB"),
+            "idle": (IDLE_GOAL, "X"),
+            "start-ms": (START_GOAL_MS, "MS"),
+        },
+    )
+    options = made.parse_args(arguments)
+    return ended(lambda: asyncio.run(measure(options)))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(piped(main))

@@ -23,8 +23,8 @@ from simulators.site import CENTRES
 UNITS = 8
 PROFILE = "generic"
 SETTLED_S = 1.5
-PACE_GOAL = 95.0
-"""Per cent of the reads asked for: a program that asks less costs less."""
+PACE_GOAL_PERCENT = 95.0
+"""Of the reads asked for: a program that asks less costs less."""
 
 
 @dataclass(frozen=True, slots=True)

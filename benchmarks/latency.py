@@ -19,10 +19,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from benchmarks.command import add_goals, add_real_time, ended, parser
 from benchmarks.desk import Desk
 from benchmarks.stage import (
     LEAST,
-    REAL_TIME_HELP,
     SCHEDULING,
     Program,
     Stage,
@@ -35,7 +35,7 @@ from benchmarks.stage import (
 )
 from benchmarks.table import Figure, at_most, show, told
 from gateway.core.debounce import PERSON
-from gateway.uplink.link import UplinkError
+from gateway.piped import piped
 from simulators.site import CENTRES, GATEWAY
 
 RATIO_GOAL = 2.0
@@ -84,12 +84,13 @@ class Samples:
     other: list[float] = field(default_factory=list)
 
 
-async def _arrival(future: asyncio.Future[int], who: Program) -> int:
+async def arrival(future: asyncio.Future[int], who: Program) -> int:
+    """The nanoseconds an Inbox was asked for; Trouble when what `who` was told of never came."""
     try:
         async with asyncio.timeout(ARRIVE_WITHIN_S):
             return await future
     except TimeoutError:
-        raise Trouble(f"a press never came to the centre: {who.last_words}") from None
+        raise Trouble(f"a press or flip never came to the centre: {who.last_words}") from None
 
 
 async def press_qorgan(daemon: Program, inbox: Inbox) -> float:
@@ -101,9 +102,9 @@ async def press_qorgan(daemon: Program, inbox: Inbox) -> float:
     """
     raised, cleared = inbox.expect(GATEWAY, RAISED), inbox.expect(GATEWAY, CLEARED)
     edge_us = int(await daemon.ask("press"))
-    at_ns = await _arrival(raised, daemon)
+    at_ns = await arrival(raised, daemon)
     await daemon.ask("release")
-    await _arrival(cleared, daemon)
+    await arrival(cleared, daemon)
     await asyncio.sleep(PAUSE_S)
     return (at_ns / 1e3 - edge_us - PERSON.confirm_us) / 1e3
 
@@ -112,7 +113,7 @@ async def press_least(least: Program, inbox: Inbox) -> float:
     """One message of the least program; milliseconds from its trigger to verified."""
     raised = inbox.expect(LEAST, RAISED)
     trigger_ns = int(await least.ask("press"))
-    at_ns = await _arrival(raised, least)
+    at_ns = await arrival(raised, least)
     await asyncio.sleep(PAUSE_S)
     return (at_ns - trigger_ns) / 1e6
 
@@ -252,27 +253,17 @@ async def measure(options: argparse.Namespace) -> int:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """0 when every goal is held, 1 when one is missed, 2 when it cannot be measured."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.latency")
-    parser.add_argument("--quick", action="store_true", help="few presses: under 30 s")
-    parser.add_argument("--json", action="store_true", help="one JSON object instead of a table")
-    parser.add_argument("--pairs", type=int, help=f"presses of each (default {PAIRS})")
-    parser.add_argument(
+    """Run and print; the exit code is `command`'s."""
+    made = parser("latency", __doc__, quick="few presses: under 30 s")
+    made.add_argument("--pairs", type=int, help=f"presses of each (default {PAIRS})")
+    made.add_argument(
         "--memory", type=Path, default=MEMORY, help="a folder in memory (default %(default)s)"
     )
-    parser.add_argument("--real-time", action="store_true", help=REAL_TIME_HELP)
-    parser.add_argument("--goal-ratio", type=float, default=RATIO_GOAL, metavar="X")
-    parser.add_argument("--goal-added-ms", type=float, default=ADDED_GOAL_MS, metavar="MS")
-    options = parser.parse_args(arguments)
-    try:
-        return asyncio.run(measure(options))
-    except (Trouble, UplinkError, OSError) as error:
-        say(f"not measured: {error}")
-        return 2
-    except KeyboardInterrupt:
-        say("interrupted")
-        return 130
+    add_real_time(made)
+    add_goals(made, {"ratio": (RATIO_GOAL, "X"), "added-ms": (ADDED_GOAL_MS, "MS")})
+    options = made.parse_args(arguments)
+    return ended(lambda: asyncio.run(measure(options)))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(piped(main))

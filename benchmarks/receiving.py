@@ -48,7 +48,7 @@ class Counted:
     broken: int = 0
 
 
-class Desk:
+class Attendant:
     """Counts what is verified, and tells when something awaited has come."""
 
     def __init__(self) -> None:
@@ -132,7 +132,7 @@ async def run(options: argparse.Namespace) -> int:
     if premises is None:
         return 3
     folder: Path = options.config.parent
-    desk = Desk()
+    desk = Attendant()
     store = CentreStore(options.db, options.route)
     key = load_verify_key(folder / "gateway.pub.jwk")
     signer = load_signing_key(folder / f"{options.route}.key.jwk")

@@ -1,10 +1,10 @@
 """How a benchmark tells its result: a table of figure, goal and whether the goal was held.
 
-Every benchmark makes `Figure`s and ends with `sys.exit(show(...))`: the exit code is 1 as soon as
-one goal is missed, so that a run in CI fails by itself. With `--json` the same is one JSON object.
+Every benchmark makes `Figure`s and ends with `show(...)`: the exit code is 1 as soon as one goal is
+missed, and what was missed is said again below. With `--json` the same is one JSON object.
 
     figures = [at_most("presses missed", 0, 0, of=250_000), at_least("poll rate", 96.2, 95, "%")]
-    sys.exit(show("Waveforms", figures, as_json=False, context={"seed": 1}))
+    return show("Waveforms", figures, as_json=False, context={"seed": 1})
 """
 
 from __future__ import annotations
@@ -96,4 +96,7 @@ def _lines(
         lines.append("  ".join(cells).rstrip())
         if number == 0:
             lines.append("  ".join("-" * width for width in widths))
+    missed = [figure for figure in figures if figure.held is False]
+    if missed:
+        lines += ["", *(f"missed: {f.figure}: {f.shown}, not {f.goal}" for f in missed)]
     return lines

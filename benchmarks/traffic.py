@@ -19,6 +19,7 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from benchmarks.command import ended, parser
 from benchmarks.desk import Desk
 from benchmarks.footprint import PINS
 from benchmarks.stage import Stage, Trouble, running, say, set_up
@@ -26,7 +27,7 @@ from benchmarks.table import Figure, at_least, at_most, show, told
 from gateway.config.child import load
 from gateway.config.traffic import MONTH_MS, at_rest
 from gateway.core.premises import Premises
-from gateway.uplink.link import UplinkError
+from gateway.piped import piped
 from simulators.network.brokers import free_port
 from simulators.network.ferry import Carried, Ferry
 from simulators.site import CENTRES, GATEWAY
@@ -176,23 +177,12 @@ def bench(options: argparse.Namespace, parent: Path | None = None) -> int:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """0 when every goal is held, 1 when one is missed, 2 when it cannot be measured."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.traffic")
-    parser.add_argument(
-        "--quick", action="store_true", help="15 s, and of the uplink in use only: under 30 s"
-    )
-    parser.add_argument("--json", action="store_true", help="one JSON object instead of a table")
-    parser.add_argument("--minutes", type=float, help=f"how long (default {MINUTES})")
-    options = parser.parse_args(arguments)
-    try:
-        return bench(options)
-    except (Trouble, UplinkError, OSError) as error:
-        say(f"not measured: {error}")
-        return 2
-    except KeyboardInterrupt:
-        say("interrupted")
-        return 130
+    """Run and print; the exit code is `command`'s."""
+    made = parser("traffic", __doc__, quick="15 s, of the uplink in use only: under 30 s")
+    made.add_argument("--minutes", type=float, help=f"how long (default {MINUTES})")
+    options = made.parse_args(arguments)
+    return ended(lambda: bench(options))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(piped(main))

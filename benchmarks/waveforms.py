@@ -19,10 +19,12 @@ from dataclasses import dataclass
 from random import Random
 from typing import Protocol
 
+from benchmarks.command import ended, parser
 from benchmarks.table import Figure, at_most, show
 from gateway.core.model import Level, Reading
 from gateway.core.monitor import Confirmed, Monitor
 from gateway.core.premises import Input, Line, Point, PointKind
+from gateway.piped import piped
 from simulators.building.waveforms import BOUNCE_ORDINARY_US, BOUNCE_WORST_US, TRAVEL_US, emi_burst
 
 COUNT = 1_000_000
@@ -296,17 +298,20 @@ def figures(tallies: Sequence[Tally]) -> list[Figure]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run and print; 0 when every goal is held, 1 when one is missed."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.waveforms")
-    parser.add_argument("--count", type=int, help=f"waveforms in all (default {COUNT:,})")
-    parser.add_argument("--quick", action="store_true", help=f"only {COUNT_QUICK:,}: under 30 s")
-    parser.add_argument("--seed", type=int, default=1, help="draws other waveforms (default 1)")
-    parser.add_argument("--json", action="store_true", help="one JSON object instead of a table")
-    parser.add_argument("--rule", choices=RULES, default="qorgan", help="the rule under test")
-    parser.add_argument(
+    """Run and print; the exit code is `command`'s."""
+    made = parser("waveforms", __doc__, quick=f"only {COUNT_QUICK:,}: under 30 s")
+    made.add_argument("--count", type=int, help=f"waveforms in all (default {COUNT:,})")
+    made.add_argument("--seed", type=int, default=1, help="draws other waveforms (default 1)")
+    made.add_argument("--rule", choices=RULES, default="qorgan", help="the rule under test")
+    made.add_argument(
         "--processes", type=int, default=multiprocessing.cpu_count(), help="default: all cores"
     )
-    chosen = parser.parse_args(arguments)
+    chosen = made.parse_args(arguments)
+    return ended(lambda: bench(chosen))
+
+
+def bench(chosen: argparse.Namespace) -> int:
+    """Draw, run and print; 0 when every goal is held, 1 when one is missed."""
     count = chosen.count or (COUNT_QUICK if chosen.quick else COUNT)
     work = shards(count, chosen.seed, chosen.rule)
     total = sum(shard.count for shard in work)
@@ -328,4 +333,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(piped(main))

@@ -24,10 +24,13 @@ from pathlib import Path
 
 import apsw
 
+from benchmarks.command import ended, parser
+from benchmarks.stage import Trouble
 from benchmarks.table import Figure, at_most, show, told
 from gateway.core.jws import SigningKey
 from gateway.core.model import Fact, Message, StreamKey
 from gateway.core.premises import Input, LedgerSpec, Place, Point, PointKind, Premises, Route
+from gateway.piped import piped
 from gateway.record.disk import InlineDisk
 from gateway.record.writer import IDLE_S, Writer
 from gateway.recorder import Recorder
@@ -215,7 +218,7 @@ class Site:
 
 
 def _trouble(why: str, text: str) -> None:
-    raise RuntimeError(f"the disk under test is in trouble: {why}, {text}")
+    raise Trouble(f"the disk under test is in trouble: {why}, {text}")
 
 
 async def measure(clock: VirtualClock, dice: random.Random, *, days: int) -> list[Figure]:
@@ -268,13 +271,16 @@ def kernel_bytes() -> int:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """0 when every goal is held, 1 when one is missed."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.wear")
-    parser.add_argument("--quick", action="store_true", help=f"{DAYS_QUICK} days instead of {DAYS}")
-    parser.add_argument("--json", action="store_true", help="one JSON object instead of a table")
-    parser.add_argument("--days", type=int, help=f"simulated days (default {DAYS})")
-    parser.add_argument("--seed", type=int, default=1)
-    options = parser.parse_args(arguments)
+    """Run and print; the exit code is `command`'s."""
+    made = parser("wear", __doc__, quick=f"{DAYS_QUICK} days instead of {DAYS}: under 10 s")
+    made.add_argument("--days", type=int, help=f"simulated days (default {DAYS})")
+    made.add_argument("--seed", type=int, default=1, help="other visitors (default 1)")
+    options = made.parse_args(arguments)
+    return ended(lambda: bench(options))
+
+
+def bench(options: argparse.Namespace) -> int:
+    """Measure and print; 0 when every goal is held, 1 when one is missed."""
     days = options.days or (DAYS_QUICK if options.quick else DAYS)
     figures = run_virtual(lambda clock, dice: measure(clock, dice, days=days), seed=options.seed)
     context: dict[str, str | int | float | bool] = {
@@ -287,4 +293,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(piped(main))

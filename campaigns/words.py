@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TypeVar
 
+from gateway.piped import piped
+
 Work = TypeVar("Work")
 Result = TypeVar("Result")
 
@@ -100,7 +102,14 @@ def at_work(
 
 
 def command(run: Callable[[Sequence[str]], int], usage: str) -> int:
-    """Run a campaign's main with the command line; its exit code."""
+    """Run a campaign's main with the command line; its exit code.
+
+    141 when whoever read its standard output left before its end.
+    """
+    return piped(lambda: _command(run, usage))
+
+
+def _command(run: Callable[[Sequence[str]], int], usage: str) -> int:
     arguments = sys.argv[1:]
     if {"-h", "--help", "help"} & set(arguments):
         print(usage)

@@ -10,8 +10,6 @@ import atexit
 import contextlib
 import importlib
 import os
-import shutil
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -136,6 +134,9 @@ def _fifo_directory() -> str:
     given = os.environ.get("RUNTIME_DIRECTORY", "").partition(":")[0]
     if given:
         return given
+    import shutil  # noqa: PLC0415 -- with all it can unpack; a service has its directory
+    import tempfile  # noqa: PLC0415 -- as above
+
     made = tempfile.mkdtemp(prefix="qorgan-lgpio-")
     atexit.register(shutil.rmtree, made, ignore_errors=True)
     return made

@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from enum import IntEnum
 from pathlib import Path
 
+from gateway.piped import piped
+
 
 class Exit(IntEnum):
     """What every command answers with."""
@@ -111,8 +113,12 @@ def _scan(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
     scan.add_argument("--json", action="store_true", help="one JSON object")
 
 
-def main(argv: Sequence[str] | None = None) -> int:  # noqa: PLR0911 -- one for each command
+def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; its exit code."""
+    return piped(lambda: _run(argv))
+
+
+def _run(argv: Sequence[str] | None) -> int:  # noqa: PLR0911 -- one for each command
     options = parser().parse_args(argv)
     match options.command:
         case "run":

@@ -207,29 +207,37 @@ def _look_slept_ns() -> int:
 class Bell:
     """Wakes one waiter at a moment, or earlier when it is rung. Rings are never lost."""
 
-    __slots__ = ("_clock", "_event", "_rung")
+    __slots__ = ("_clock", "_rung", "_waiter")
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._event = asyncio.Event()
         self._rung = False
+        self._waiter: asyncio.Future[None] | None = None
 
     def ring(self) -> None:
         """Wake the waiter now, or as soon as it waits."""
         self._rung = True
-        self._event.set()
+        self._wake()
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
 
     async def wait_until(self, at_us: int | None) -> bool:
         """Return at `at_us` (None: never by itself), or at once when rung since the last return.
 
         True when it was rung.
         """
-        timer = None if at_us is None else self._clock.call_at(at_us, self._event.set, relaxed=True)
+        if self._rung:
+            self._rung = False
+            return True
+        timer = None if at_us is None else self._clock.call_at(at_us, self._wake, relaxed=True)
+        self._waiter = asyncio.get_running_loop().create_future()
         try:
-            await self._event.wait()
+            await self._waiter
         finally:
             if timer is not None:
                 timer.cancel()
-            self._event.clear()
+            self._waiter = None
             rung, self._rung = self._rung, False
         return rung

@@ -34,6 +34,22 @@ class NoDaemon(ControlError):  # noqa: N818 -- names a state of the machine, and
     """Nobody listens at the socket."""
 
 
+class _Gone(Exception):  # noqa: N818 -- no error of anybody's, and never leaves this file
+    """Whoever asked has gone away, or does not listen, which is their right."""
+
+
+def _bind(door: socket.socket, path: Path) -> None:
+    """Make the socket's file, for the owner and the group; nobody can connect before that.
+
+    No await in between: the file mode's mask is the whole process's, and the ledger has a thread.
+    """
+    before = os.umask(0o117)
+    try:
+        door.bind(os.fspath(path))
+    finally:
+        os.umask(before)
+
+
 class Control:
     """The daemon's end; an async context manager."""
 
@@ -55,13 +71,15 @@ class Control:
         self._path.parent.mkdir(parents=True, exist_ok=True)
         if self._path.is_socket():
             self._path.unlink()
-        before = os.umask(0o117)  # the owner and the group; nobody can connect in between
+        door = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
+            _bind(door, self._path)
             self._server = await asyncio.start_unix_server(
-                self._serve, self._path, limit=LINE_MAX_BYTES
+                self._serve, sock=door, limit=LINE_MAX_BYTES
             )
-        finally:
-            os.umask(before)
+        except BaseException:
+            door.close()
+            raise
         return self
 
     async def __aexit__(
@@ -83,8 +101,8 @@ class Control:
                 await self._say(writer, {"error": "too many at once: try again"})
                 return
             await self._answer(reader, writer)
-        except (ConnectionError, TimeoutError):
-            pass  # they went away or do not listen, which is their right
+        except _Gone:
+            pass  # there is nobody left to tell, and nothing of ours is wrong
         finally:
             self._served -= 1
             writer.close()
@@ -98,6 +116,11 @@ class Control:
             await self._say(writer, {"end": True})
         except ValueError as error:
             await self._say(writer, {"error": str(error)})
+        except (
+            OSError
+        ) as error:  # a handler's own: a bus that hangs up, a disk that does not answer
+            why = error.strerror or str(error) or type(error).__name__
+            await self._say(writer, {"error": f"it could not be done: {why}"})
 
     def _handler(self, name: str) -> Handler:
         handler = self._handlers.get(name)
@@ -107,16 +130,23 @@ class Control:
 
     async def _line(self, reader: asyncio.StreamReader) -> bytes:
         try:
-            return await asyncio.wait_for(reader.readline(), self._patience_s)
+            async with asyncio.timeout(self._patience_s):
+                return await reader.readline()
         except TimeoutError:
             raise ValueError("no request came in time") from None
+        except ConnectionError:
+            raise _Gone from None
         except ValueError:
             raise ValueError(f"a request is one line of at most {LINE_MAX_BYTES} bytes") from None
 
     async def _say(self, writer: asyncio.StreamWriter, answer: Mapping[str, Json]) -> None:
-        """Write one answer; TimeoutError for somebody who asks and does not read."""
+        """Write one answer; _Gone for somebody who asks and does not read."""
         writer.write(json.dumps(answer).encode() + b"\n")
-        await asyncio.wait_for(writer.drain(), self._patience_s)
+        try:
+            async with asyncio.timeout(self._patience_s):
+                await writer.drain()
+        except (ConnectionError, TimeoutError):
+            raise _Gone from None
 
 
 def _request(line: bytes) -> tuple[str, Any]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from drivers.base import Ear
@@ -43,7 +43,7 @@ from gateway.record.ledger import Found
 from gateway.record.writer import Writer
 from gateway.recorder import NOTHING, Recorder
 from gateway.resend import Resend
-from gateway.restart import Held, held_by, inventory, outputs, recall, wires
+from gateway.restart import Held, held_by, inventory, outputs, recall, still, wires
 from gateway.seams import Seams, Seldom
 from gateway.storage import DiskNews
 from gateway.undelivered import Undelivered
@@ -166,6 +166,7 @@ class Gateway:
             hands=self._hands,
             delivery=self._delivery,
             obey=obey,
+            upkeep=self.upkeep.status,
         )
         return resend, obey, desk
 
@@ -247,8 +248,8 @@ class Gateway:
     def head(self, route: str, stream: Stream) -> int:
         return self._recorder.head(route, stream)
 
-    def open_alarms(self) -> Sequence[str]:
-        return [alarm.id for alarm in self._register.open]
+    def open_alarms(self) -> tuple[tuple[str, ...], int]:
+        return self._register.named()
 
     def modes(self) -> tuple[str, ...]:
         lockdown = ("lockdown",) if self._hands.reactions.lockdown is not None else ()
@@ -332,8 +333,7 @@ class Gateway:
         """Owe what was owed, and say that we are back."""
         now_us, held = self._clock.now_us(), self._held
         self._delivery.restore(held, self._register.open)
-        faults = list[Json](self._standing.from_before)
-        data: dict[str, Json] = {"open": list[Json](self.open_alarms()), "faults": faults}
+        data = still(self._register, self._standing)
         facts = [Fact("state.gateway.restarted", self._premises.gateway, now_us, data=data)]
         facts += inventory(self._premises, held.inventory, now_us)
         facts += self.upkeep.begin(trouble=held.trouble, set_aside=held.set_aside, lost=held.lost)

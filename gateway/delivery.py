@@ -8,7 +8,7 @@ Routes never wait for each other, and alarms never wait for the log.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol
 
 from gateway.clock import Bell
@@ -94,6 +94,7 @@ class Delivery:
             signer=signer,
             uplinks=self._uplinks,
             owed=lambda route: self.outboxes[route].count(Stream.ALARM),
+            heard=self._heard,
             listener=listener,
         )
         self._bells = {spec.id: Bell(self._clock) for spec in premises.uplinks}
@@ -127,6 +128,11 @@ class Delivery:
             urgent=self._urgent,
             log=self._seams.log,
         )
+
+    @property
+    def uplinks(self) -> Mapping[str, Uplink]:
+        """Every uplink by its id, to be asked how it is."""
+        return self._uplinks
 
     def restore(self, held: Held, open_alarms: Iterable[Alarm]) -> None:
         """Owe what was owed before this start."""
@@ -195,6 +201,9 @@ class Delivery:
         """PUBACK says only that the broker has the bytes; a refusal says that nobody will."""
         route = self._routes[ref.key.route]
         self._bells[uplink_id].ring()
+        if ack is not Ack.LOST:
+            now_us, nobody = self._clock.now_us(), ack is Ack.NOBODY
+            self.outboxes[route.id].acked(uplink_id, ref, now_us, nobody=nobody)
         if ack is Ack.ACCEPTED:
             if route.receipts is Receipts.PUBACK:
                 this = ((ref.sequence, ref.sequence),)
@@ -249,7 +258,7 @@ class Delivery:
             mine = [ref for ref in refs if ref.key.stream is stream]
             found, gone = await self._tokens.fetch(mine)
             for ref in gone:
-                self.outboxes[ref.key.route].settle(ref.key, [(ref.sequence, ref.sequence)])
+                self.outboxes[ref.key.route].gone(ref)
             for ref, token in found:
                 if self.outboxes[ref.key.route].owes(ref):
                     self._publish(uplink_id, ref, token)
@@ -258,9 +267,10 @@ class Delivery:
 
     def _on_up(self, uplink: Uplink) -> None:
         self.paths.up(uplink.spec.id)
+        now_us = self._clock.now_us()
         for route in self._premises.routes:
             if uplink.spec.id in route.via:
-                self.outboxes[route.id].up(uplink.spec.id)
+                self.outboxes[route.id].up(uplink.spec.id, now_us)
         self._bells[uplink.spec.id].ring()
         self.listener.look_again()
 
@@ -293,21 +303,25 @@ class Delivery:
                 return
             self._receipted(uplink, route, receipt)
 
+    def _heard(self, route: str, uplink: str, unheard_us: int) -> None:
+        self.outboxes[route].heard(uplink, unheard_us)
+        self._bells[uplink].ring()
+
     def _refused(self, uplink: Uplink, route: str, why: str) -> None:
         where: dict[str, object] = {"uplink": uplink.spec.id, "route": route}
         self._seldom("receipt refused", {**where, "why": why, "do": _WHAT_TO_DO})
 
     def _receipted(self, uplink: Uplink, route: Route, receipt: Receipt) -> None:
-        self._settle(route, receipt, uplink.spec.id)
+        struck = self._settle(route, receipt, uplink.spec.id)
         if receipt.beat is not None:
-            unheard_us = self.paths.echo(route.id, uplink.spec.id, receipt.beat)
-            if unheard_us is not None:
-                self.outboxes[route.id].unheard(uplink.spec.id, unheard_us)
+            self.paths.echo(route.id, uplink.spec.id, receipt.beat)
         for word in receipt.alarms:
             self.listener.word(route, word)
-        self._bells[uplink.spec.id].ring()
+        if struck:  # an echo alone makes no room
+            self._bells[uplink.spec.id].ring()
 
-    def _settle(self, route: Route, receipt: Receipt, uplink: str) -> None:
+    def _settle(self, route: Route, receipt: Receipt, uplink: str) -> bool:
+        """Strike off what a receipt covers; True when something of it was owed."""
         now_us = self._clock.now_us()
         struck, received = self.outboxes[route.id].receipt(receipt, uplink=uplink, now_us=now_us)
         if struck:
@@ -316,6 +330,7 @@ class Delivery:
             self._tokens.forget(receipt.key, struck)
         for alarm in received:
             self.listener.received(route, alarm)
+        return bool(struck)
 
     # --- time ------------------------------------------------------------------------------------
 

@@ -7,7 +7,7 @@ fault that a finger can cause.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from typing import Any
 
 from gateway.control import Handler
@@ -42,7 +42,9 @@ class Desk:
         hands: Hands,
         delivery: Delivery,
         obey: Obey,
+        upkeep: Callable[[], Awaitable[Mapping[str, Json]]],
     ) -> None:
+        """Take over who is to be asked; `upkeep` tells how ledger and clock are."""
         self._premises = premises
         self._seams = seams
         self._identity = identity
@@ -50,6 +52,7 @@ class Desk:
         self._hands = hands
         self._delivery = delivery
         self._obey = obey
+        self._upkeep = upkeep
         self._scanning = Scanning(premises, seams.driver, seams.log)
 
     @property
@@ -58,8 +61,9 @@ class Desk:
         return {"status": self.status, "command": self.command, "scan": self._scanning.scan}
 
     async def status(self, value: Any) -> AsyncGenerator[Mapping[str, Json], None]:
-        """One answer: points, doors, routes, buses, and what a desk needs to sign a command."""
+        """One answer: points, doors, routes, buses, disk, and what a desk needs for a command."""
         del value
+        kept_up = await self._upkeep()
         stamp, me = self._seams.clock.stamp(self._seams.clock.now_us()), self._identity
         yield {
             "premises": self._premises.id,
@@ -74,7 +78,16 @@ class Desk:
             "modes": list[Json](self._delivery.listener.modes()),
             "isolated": list[Json](self._delivery.listener.isolated()),
             "routes": self._routes_told(),
+            "uplinks": {
+                name: {
+                    "connected": uplink.connected,
+                    "why": uplink.why,
+                    "unchecked": uplink.unchecked,
+                }
+                for name, uplink in self._delivery.uplinks.items()
+            },
             "buses": dict(self._seams.driver.status()),
+            **kept_up,
         }
 
     def _points_told(self) -> dict[str, Json]:
@@ -118,7 +131,8 @@ class Desk:
                 yield _told(fact)
             while said[-1:] and said[-1].type == "state.command.accepted":
                 try:
-                    fact = await asyncio.wait_for(answers.get(), CONCLUDE_WITHIN_S)
+                    async with asyncio.timeout(CONCLUDE_WITHIN_S):
+                        fact = await answers.get()
                 except TimeoutError:
                     raise ValueError("accepted, and nothing was heard of it since") from None
                 if all(fact.data.get(name) == said[-1].data.get(name) for name in _WHICH):

@@ -1,7 +1,8 @@
-"""How often a stranger is heeded: refusals and repeats are told, a flood of them is counted.
+"""How often a stranger is heeded, and how often a desk: a flood is counted, or refused.
 
 Anybody who gets past a broker's rights can send what is not believed, and play back what was
-recorded. Neither may fill the ledger, nor crowd an alarm out.
+recorded; whoever has stolen one desk's key can ask without end for what it may. None of them may
+fill the ledger, nor crowd an alarm out.
 """
 
 from __future__ import annotations
@@ -31,17 +32,26 @@ long each time they go on: some 140 events in the first day of a flood.
 """
 
 
+ORDERS_BURST = 128
+ORDERS_REFILL_US = 500_000
+"""Commands of one key that are obeyed at once, and how soon one more: a centre that repairs its
+store asks twice a second. Each is some three messages that stay until they are receipted.
+"""
+
+
 @dataclass(slots=True)
 class _Purse:
-    """What is left of a route's answers."""
+    """What is left of a route's answers, or of a key's orders."""
 
     left: int
     at_us: int
+    burst: int = BURST
+    refill_us: int = REFILL_US
 
     def take(self, now_us: int) -> bool:
-        earned = (now_us - self.at_us) // REFILL_US
-        self.left = min(BURST, self.left + earned)
-        self.at_us += earned * REFILL_US
+        earned = (now_us - self.at_us) // self.refill_us
+        self.left = min(self.burst, self.left + earned)
+        self.at_us += earned * self.refill_us
         if not self.left:
             return False
         self.left -= 1
@@ -66,6 +76,7 @@ class Heed:
         self._tell = tell
         self._seldom = seldom
         self._purses: dict[str, _Purse] = {}
+        self._orders: dict[str, _Purse] = {}
         self._floods: dict[str, _Flood] = {}
         self._again_us: dict[tuple[str, str], int] = {}
 
@@ -94,6 +105,12 @@ class Heed:
             return False
         self._again_us[route, command] = now_us
         return True
+
+    def order(self, by: str) -> bool:
+        """True when one more order of that key may be obeyed now; by: its route and kid."""
+        now_us = self._clock.now_us()
+        fresh = _Purse(ORDERS_BURST, now_us, ORDERS_BURST, ORDERS_REFILL_US)
+        return self._orders.setdefault(by, fresh).take(now_us)
 
     def stop(self) -> None:
         """Tell nothing any more."""

@@ -61,7 +61,43 @@ def findings_of(status: Mapping[str, Any]) -> list[str]:
             elif told["outputs"] == "locked":
                 found.append(f"unit {unit} on {name}: outputs locked: {told['locked_because']}")
             found += [f"unit {unit} on {name}: given up: {what}" for what in told["given_up"]]
+    return found + _uplinks_wrong(status) + _ledger_wrong(status) + _clock_wrong(status)
+
+
+def _uplinks_wrong(status: Mapping[str, Any]) -> list[str]:
+    found = []
+    for name, uplink in status["uplinks"].items():
+        if not uplink["connected"]:
+            found.append(f"uplink {name}: {uplink['why']}")
+        elif uplink["unchecked"]:
+            found.append(f"uplink {name}: dates unchecked: {uplink['unchecked']}")
     return found
+
+
+def _ledger_wrong(status: Mapping[str, Any]) -> list[str]:
+    ledger = status["ledger_file"]
+    found = []
+    if not ledger["answers"]:
+        found.append(f"ledger: {ledger['fault'] or 'the disk does not answer'}")
+    elif not ledger["on_disk"]:
+        found.append(f"ledger: in memory, gone without power: {ledger['trouble']}")
+    elif ledger["fault"]:
+        found.append(f"ledger: {ledger['fault']}")
+    if ledger["unwritten"] and found:
+        found.append(f"ledger: {ledger['unwritten']} entries wait for the disk: do not cut power")
+    if ledger.get("dropped"):
+        found.append(f"ledger: {ledger['dropped']} log entries given up since the start")
+    return found
+
+
+def _clock_wrong(status: Mapping[str, Any]) -> list[str]:
+    match status["clock"]["fault"]:
+        case None:
+            return []
+        case "stepped":
+            return ["clock: UTC jumped while it counted as synchronised: look at its time server"]
+        case _:
+            return ["clock: no time service vouches for UTC: see `timedatectl timesync-status`"]
 
 
 def shown(status: Mapping[str, Any]) -> list[str]:
@@ -79,6 +115,7 @@ def shown(status: Mapping[str, Any]) -> list[str]:
     for name, route in status["routes"].items():
         owed = f"owed {route['owed']['alarm']} alarm, {route['owed']['log']} log"
         lines.append(f"  route {name}: {_joined(route['paths'])}; {owed}")
+    lines += [f"  {_ledger_shown(status['ledger_file'])}", f"  {_clock_shown(status['clock'])}"]
     for name, bus in status["buses"].items():
         state = "open" if bus["open"] else "not open"
         lines.append(f"  bus {name}: {state}, {_rates(bus)}")
@@ -86,6 +123,38 @@ def shown(status: Mapping[str, Any]) -> list[str]:
             about = f"{told['profile']} at {told['unit']}: {told['state']}"
             lines.append(f"    {unit}: {about}, outputs {told['outputs']}, {_rates(told)}")
     return lines
+
+
+def _ledger_shown(ledger: Mapping[str, Any]) -> str:
+    """Where the record is, how large, since when."""
+    if not ledger["answers"]:
+        return "ledger: the disk does not answer"
+    if not ledger["on_disk"]:
+        return f"ledger: in memory, belongs at {ledger['path']}"
+    size = "size unknown"
+    if ledger["bytes"] is not None:
+        size = f"{_size(ledger['bytes'])} of at most {_size(ledger['max_bytes'])}"
+        size += f", {_size(ledger['free_bytes'])} free on its disk"
+    since, oldest = "", ledger["oldest"]
+    if oldest is not None:
+        doubt = "" if oldest["synchronised"] else ", by a clock nobody vouched for"
+        since = f"; holds entries since {oldest['utc'][:10]}{doubt}"
+    return f"ledger: {ledger['path']}, {size}{since}"
+
+
+def _clock_shown(clock: Mapping[str, Any]) -> str:
+    if clock["synchronised"]:
+        return f"clock: {clock['utc']}, synchronised to {clock['error_ms']} ms"
+    for_min = (clock["unsynchronised_ms"] or 0) // 60_000
+    return f"clock: {clock['utc']}, not synchronised{f' for {for_min} min' if for_min else ''}"
+
+
+def _size(count: int) -> str:
+    """Bytes as people read them, by thousands."""
+    for step, unit in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
+        if count >= step:
+            return f"{count / step:.1f} {unit}"
+    return f"{count} B"
 
 
 def _rates(told: Mapping[str, Any]) -> str:

@@ -88,7 +88,7 @@ class Obey:
         self._tell = tell
         self._pass_on = pass_on
         self._changed = changed
-        self._heed = Heed(clock, tell=self._refused, seldom=seldom)
+        self._heed = Heed(clock, tell=lambda fact: tell([fact], {}), seldom=seldom)
         self._under_way: list[_UnderWay] = []
         self._watchers: list[Callable[[Fact], None]] = []
         self._stopped = False
@@ -111,11 +111,13 @@ class Obey:
         self._pass_on(ended)
         if ended:
             self._changed()
-        for told in _listed(kept.get(KEPT)):
+        left = _listed(kept.get(KEPT))
+        while left:  # what is kept goes with each: a power cut in between forgets none of them
+            told, *left = left
             why = _STOPPED_SENDING if told.get("verb") == Verb.RESEND else _STOPPED
             names = ("command", "verb", "by", "route", "target", "asked", "local")
             data: dict[str, Json] = {name: told[name] for name in names if name in told}
-            self._answered(data | {"why": why}, "failed", {KEPT: "[]"})
+            self._answered(data | {"why": why}, "failed", {KEPT: json.dumps(left)})
 
     def stop(self) -> None:
         """Nothing is obeyed or waited for any more; the next start concludes what is under way."""
@@ -159,6 +161,8 @@ class Obey:
                 return list(verdict.facts)
             case Refusal():
                 return [self.refuse(verdict)]
+            case Order() if not (local or self._heed.order(verdict.by)):
+                return self._not(verdict, Refused("too many in too short a time", ("it, later",)))
             case Order():
                 return self._obey(verdict, now_us)
 
@@ -193,9 +197,6 @@ class Obey:
         to = (refusal.route,) if refusal.route else ()
         gateway = self._premises.gateway
         return Fact("state.command.refused", gateway, now_us, data=refusal.data(), to=to)
-
-    def _refused(self, fact: Fact) -> None:
-        self._tell([fact], {})
 
     def _repeat(self, route: str, again: Again, now_us: int) -> None:
         """The first answers once more, as new events that say so."""
@@ -285,8 +286,7 @@ class Obey:
 
     def _mode(self, order: Order, now_us: int) -> list[Fact]:
         """Drills, isolation and walk tests."""
-        target, by = order.target, order.by
-        for_ms = target.for_ms or 0
+        target, by, for_ms = order.target, order.by, order.target.for_ms or 0
         found: list[Item] = []
         begins = order.verb
         match order.verb:

@@ -190,7 +190,8 @@ class Resend:
             runs, earlier = ledger.runs(*where), ledger.earlier(*where)
             return begun(asked, runs, mine=mine, head=head, earlier=earlier)
 
-        return await asyncio.wait_for(self._writer.call(look), READ_WITHIN_S)
+        async with asyncio.timeout(READ_WITHIN_S):  # wait_for may forget a cancellation
+            return await self._writer.call(look)
 
     async def _slice(self, sending: Sending) -> tuple[list[Message], int]:
         """What is held at the beginning of the first span, and through which number that is all."""
@@ -202,12 +203,14 @@ class Resend:
         def look(ledger: Ledger) -> list[Message]:
             return ledger.read(key, span.first, span.last, most=SLICE)
 
-        held = await asyncio.wait_for(self._writer.call(look), READ_WITHIN_S)
+        async with asyncio.timeout(READ_WITHIN_S):
+            held = await self._writer.call(look)
         upto = held[-1].sequence if len(held) == SLICE else span.last
         whole = len(held) == upto - span.first + 1
         if not whole and key.start == self._identity.start:  # the rest may still wait for the disk
             waiting = self._writer.read(key, span.first, upto)
-            held = await asyncio.wait_for(waiting, READ_WITHIN_S)
+            async with asyncio.timeout(READ_WITHIN_S):
+                held = await waiting
         return held, upto
 
     # --- out -----------------------------------------------------------------------------------

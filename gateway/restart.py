@@ -6,10 +6,12 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from drivers.base import Contact, Memory, Output, Wire
+from gateway.core.alarms import Register
 from gateway.core.hardware import LockType
 from gateway.core.message import Head
 from gateway.core.model import Event, Fact, Json, Message, Stream, StreamKey
 from gateway.core.premises import Point, Premises
+from gateway.core.standing import Standing
 from gateway.record.entry import Identity
 from gateway.record.ledger import Ledger
 
@@ -101,6 +103,13 @@ def outputs(premises: Premises, lamps: Iterable[str]) -> list[Output]:
         if rule.output is not None:
             found.setdefault(rule.output, Output(rule.output))
     return list(found.values())
+
+
+def still(register: Register, standing: Standing) -> dict[str, Json]:
+    """What is still open, and which faults still stand: every other one has ended."""
+    named, more = register.named()
+    data: dict[str, Json] = {"open": list[Json](named), "faults": list[Json](standing.from_before)}
+    return data | {"open_more": more} if more else data
 
 
 def inventory(premises: Premises, told: Event | None, now_us: int) -> list[Fact]:

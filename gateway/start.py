@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import Literal
 
 from gateway.config.child import read_child, start_child
+from gateway.deferred import defer_unused
 
 
 def run(config: Path, *, pins: Literal["lgpio", "mock"]) -> int:
     """`qorgan run`: 0 after a clean stop, 1 when the hardware fails, 3 for a bad configuration."""
     child = start_child(config)
+    defer_unused()
     import asyncio  # noqa: PLC0415 -- loads while the child validates
     import random  # noqa: PLC0415 -- as above
     import signal  # noqa: PLC0415 -- as above

@@ -11,6 +11,9 @@ LATE_GOOD_AGAIN_US = 60_000_000
 again so soon after it was good: a card that comes and goes is one fault, not hundreds."""
 
 
+_LATE = "an alarm went out before the disk had it, within the last minute"
+
+
 class DiskNews:
     """Brings the writer's callbacks to the gateway, which is made after the writer."""
 
@@ -31,8 +34,10 @@ class Storage:
     """Joins the three ways storage fails into one standing fault."""
 
     def __init__(self) -> None:
+        """Nothing is wrong yet."""
         # well_us: since when nothing has gone wrong, and it is only waited; None while it fails
         self._why: str | None = None
+        self._text = ""
         self._well_us: int | None = None
         self._cleared_us: int | None = None
         self._relapsed = False
@@ -40,7 +45,7 @@ class Storage:
     def failed(self, now_us: int, why: str, text: str) -> list[Fact]:
         """The disk refuses: full, read-only, broken, or there is none."""
         already, self._why = self._why, why
-        self._well_us = None
+        self._well_us, self._text = None, text
         if already is not None and already != "late":
             return []
         if self._cleared_us is not None:
@@ -60,7 +65,7 @@ class Storage:
             self._well_us = now_us
         if self._why is not None:
             return []
-        self._why = "late"
+        self._why, self._text = "late", _LATE
         return [self._raised(now_us, {"why": "late"})]
 
     def set_aside(self, now_us: int, path: str, *, lost: int | None = 0) -> list[Fact]:
@@ -70,12 +75,19 @@ class Storage:
         """
         if self._why is None or self._well_us is not None:
             self._well_us, self._why = now_us, "late"
+            self._text = f"the file was corrupt and is now {path}"
         return [self._raised(now_us, {"why": "corrupt", "set_aside": path, **_lost(lost)})]
 
     def replaced(self, now_us: int, *, lost: int | None) -> list[Fact]:
         """Another disk is in the place of the one before, and not everything owed is on it."""
         self._well_us, self._why = now_us, "late"
+        self._text = "another disk is in the place of the one before"
         return [self._raised(now_us, {"why": "replaced", **_lost(lost)})]
+
+    @property
+    def standing(self) -> str | None:
+        """What is wrong while the fault stands, in words; None when nothing is."""
+        return None if self._why is None else self._text or self._why
 
     def deadline(self) -> int | None:
         """When `wake` may clear the fault; None: not by itself."""

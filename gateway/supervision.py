@@ -7,7 +7,7 @@ connections are `uplink/`'s. Nothing here waits for anything.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Protocol
@@ -31,8 +31,8 @@ class Listener(Protocol):
     def head(self, route: str, stream: Stream) -> int:
         """The last number given in a stream."""
 
-    def open_alarms(self) -> Sequence[str]:
-        """Ids of the open alarms, oldest first."""
+    def open_alarms(self) -> tuple[tuple[str, ...], int]:
+        """Ids of the newest open alarms, oldest first, and how many older ones there are."""
 
     def isolated(self) -> tuple[str, ...]:
         """Points that are out of service on purpose."""
@@ -59,15 +59,21 @@ class Supervision:
         signer: SigningKey,
         uplinks: Mapping[str, Uplink],
         owed: Callable[[str], int],
+        heard: Callable[[str, str, int], None],
         listener: Listener,
     ) -> None:
-        """owed: how many messages of a route's alarm stream no receipt covers."""
+        """owed: how many messages of a route's alarm stream no receipt covers.
+
+        heard: told of route and uplink with every echo, and of the moment until which an offer
+        there may have reached nobody (0: none).
+        """
         self._clock = clock
         self._gateway = premises.gateway
         self._identity = identity
         self._signer = signer
         self._uplinks = uplinks
         self._owed = owed
+        self._heard = heard
         self._listener = listener
         self._routes = {route.id: route for route in premises.routes}
         numbers = {route.id: itertools.count(1) for route in premises.routes}
@@ -117,11 +123,15 @@ class Supervision:
         for path in self._over(uplink):
             path.down(now_us, why)
 
-    def echo(self, route: str, uplink: str, beat: int) -> int | None:
-        """A receipt has echoed a heartbeat; before when nobody listened, None: always somebody."""
-        unheard_us = self._paths[route, uplink].echo(beat, self._clock.now_us())
-        self._listener.look_again()
-        return unheard_us
+    def echo(self, route: str, uplink: str, beat: int) -> None:
+        """A receipt has echoed a heartbeat, or the broker's word stands in for one."""
+        path = self._paths[route, uplink]
+        before = path.deadline(), path.beat_due()
+        unheard_us = path.echo(beat, self._clock.now_us())
+        if unheard_us is not None:
+            self._heard(route, uplink, unheard_us)
+        if any(map(_nearer, (path.deadline(), path.beat_due()), before)):  # nearly never
+            self._listener.look_again()
 
     def refused(self, route: str, uplink: str, why: str, *, nobody: bool) -> None:
         """The broker says that a publish went nowhere; nobody: taken, but nobody subscribes."""
@@ -182,11 +192,11 @@ class Supervision:
 
     def _beat_taken(self, path: Path, number: int, ack: Ack, _why: str) -> None:
         if ack is Ack.ACCEPTED:
-            path.echo(number, self._clock.now_us())
-            self._listener.look_again()
+            self.echo(path.route, path.uplink, number)
 
     def _heartbeat(self, path: Path, number: int, now_us: int) -> bytes:
         stamp, me, listener = self._clock.stamp(now_us), self._identity, self._listener
+        named, more = listener.open_alarms()
         beat = Heartbeat(
             number=number,
             ledger=me.ledger,
@@ -197,8 +207,14 @@ class Supervision:
             utc_ms=stamp.utc_ms,
             synchronised=stamp.synchronised,
             heads={stream: listener.head(path.route, stream) for stream in Stream},
-            open=tuple(listener.open_alarms()),
+            open=named,
+            open_more=more,
             isolated=listener.isolated(),
             modes=listener.modes(),
         )
         return seal(TokenType.HEARTBEAT, heartbeat_payload(beat), self._signer)
+
+
+def _nearer(moment: int | None, before: int | None) -> bool:
+    """True when a moment is earlier than it was."""
+    return moment is not None and (before is None or moment < before)

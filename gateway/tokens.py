@@ -77,7 +77,7 @@ class Tokens:
 
         One read for each stretch of numbers, and the next stretch while these go out. Nowhere are
         log entries that were given up with a full queue: neither memory, nor the queue, nor the
-        ledger has them.
+        ledger has them. Only a read that was begun for a message, and went well, says so of it.
         """
         found: dict[Ref, bytes] = {}
         gone: list[Ref] = []
@@ -106,16 +106,32 @@ class Tokens:
     async def _have_read(self, ref: Ref) -> str:
         """Wait until the stretch a message is in has been read; why it could not be, or ""."""
         stretch = self._coming.get(ref.key)
-        if stretch is None or not stretch.first <= ref.sequence <= stretch.last:
-            stretch = self._begin(ref.key, ref.sequence)
+        if stretch is not None and stretch.first <= ref.sequence <= stretch.last:
+            why = await self._has_come(stretch, ref)
+            if why or self._at_hand(ref) is not None:
+                return why
+            # that read may be older than the message: ask once more before it is called gone
+        return await self._has_come(self._begin(ref.key, ref.sequence), ref)
+
+    async def _has_come(self, stretch: _Stretch, ref: Ref) -> str:
         try:
-            await asyncio.wait_for(asyncio.shield(stretch.read), READ_WITHIN_S)
+            async with asyncio.timeout(READ_WITHIN_S):  # wait_for may forget a cancellation
+                messages = await asyncio.shield(stretch.read)
         except TimeoutError:
             return "could not be read: the disk does not answer"
         except LedgerError as error:
-            return f"could not be read: {error}"
+            return "" if self._waits(ref) else f"could not be read: {error}"
         self._came(stretch)
+        self._put(messages)  # also where another lane has begun a stretch elsewhere meanwhile
         return ""
+
+    def _waits(self, ref: Ref) -> bool:
+        """True when a message alone can be had without the disk: it waits to be written."""
+        read = self._writer.read(ref.key, ref.sequence, ref.sequence)
+        if not read.done() or read.cancelled() or read.exception() is not None:
+            return False
+        self._put(read.result())
+        return self._at_hand(ref) is not None
 
     def _look_ahead(self, ref: Ref) -> None:
         """Have the next stretch read while this one goes out; not beyond a stretch with holes."""
@@ -139,9 +155,14 @@ class Tokens:
         if stretch.read.cancelled() or stretch.read.exception() is not None:
             return
         messages = stretch.read.result()
-        for message in messages:
-            self._ahead[Ref(message.key, message.sequence)] = message.token
-        while len(self._ahead) > AHEAD_MAX:
-            self._ahead.popitem(last=False)
+        self._put(messages)
         if len(messages) == AHEAD:
             self._read_to[stretch.key] = stretch.last
+
+    def _put(self, messages: Iterable[Message]) -> None:
+        for message in messages:
+            ref = Ref(message.key, message.sequence)
+            self._ahead[ref] = message.token
+            self._ahead.move_to_end(ref)
+        while len(self._ahead) > AHEAD_MAX:
+            self._ahead.popitem(last=False)

@@ -1,4 +1,4 @@
-"""What the ledger needs of a running daemon: its faults told, its age counted, its losses reported.
+"""The housekeeping of a running daemon: the ledger's faults, age and losses, and a look at UTC.
 
 Everything here that touches the disk is asked of the writer and comes back later.
 """
@@ -11,10 +11,14 @@ from functools import partial
 from typing import TypeVar
 
 from gateway.clock import Clock
-from gateway.core.model import Fact
+from gateway.core.message import rfc3339
+from gateway.core.model import US_PER_MS, Fact, Json
 from gateway.core.premises import Premises
+from gateway.core.timekeeping import Timekeeping
+from gateway.record.entry import LedgerError
 from gateway.record.leaving import Dropped
 from gateway.record.ledger import Found, Ledger
+from gateway.record.look import Look, look
 from gateway.record.writer import Writer
 from gateway.storage import Storage
 
@@ -26,9 +30,12 @@ REPORT_EVERY_US = 60_000_000
 
 MS_PER_DAY = 86_400_000
 
+LOOK_WITHIN_S = 1.0
+"""Whoever asks how the disk is hears by then that it does not answer."""
+
 
 class Upkeep:
-    """One ledger's. tell records facts; take_over owes what a disk held that has come back."""
+    """One daemon's. tell records facts; take_over owes what a disk held that has come back."""
 
     def __init__(
         self,
@@ -45,6 +52,7 @@ class Upkeep:
         self._tell = tell
         self._take_over = take_over
         self._storage = Storage()
+        self._timekeeping = Timekeeping(premises.gateway, clock.now_us())
         self._retain_us = clock.now_us()
         self._report_us = self._retain_us + REPORT_EVERY_US
         self._reporting = False
@@ -88,12 +96,19 @@ class Upkeep:
 
     def deadline(self) -> int:
         """When `wake` will have something to do."""
-        moments = (self._storage.deadline(), self._retain_us, self._report_us)
+        moments = (
+            self._storage.deadline(),
+            self._timekeeping.deadline(),
+            self._retain_us,
+            self._report_us,
+        )
         return min(moment for moment in moments if moment is not None)
 
     def wake(self, now_us: int) -> None:
         """Do what is due."""
         self._tell(self._storage.wake(now_us))
+        if now_us >= self._timekeeping.deadline():
+            self._tell(self._timekeeping.feed(now_us, self._clock.stamp(now_us)))
         if now_us >= self._retain_us:
             self._retain_us = now_us + RETAIN_EVERY_US
             now = self._clock.stamp(now_us)
@@ -124,6 +139,30 @@ class Upkeep:
             for each in dropped
         )
 
+    # --- for people -----------------------------------------------------------------------------
+
+    async def status(self) -> dict[str, Json]:
+        """How ledger and clock are, under those names; a disk that hangs is waited for a second."""
+        seen: dict[str, Json] = {"answers": True}
+        try:
+            async with asyncio.timeout(LOOK_WITHIN_S):
+                seen |= _seen(await self._writer.call(look))
+        except (TimeoutError, LedgerError):
+            seen["answers"] = False
+        seen |= {"unwritten": self._writer.backlog, "fault": self._storage.standing}
+        now_us = self._clock.now_us()
+        stamp, since_us = self._clock.stamp(now_us), self._timekeeping.doubtful_us
+        clock: dict[str, Json] = {
+            "utc": rfc3339(stamp.utc_ms),
+            "synchronised": stamp.synchronised,
+            "error_ms": stamp.error_ms,
+            "unsynchronised_ms": None if since_us is None else (now_us - since_us) // US_PER_MS,
+            "fault": self._timekeeping.standing,
+        }
+        return {"ledger_file": seen, "clock": clock}
+
+    # --- the disk's thread ----------------------------------------------------------------------
+
     def on_disk(self, work: Callable[[Ledger], T], then: Callable[[T], None] | None = None) -> None:
         """Have it done by the disk's thread; what fails there is told by the writer."""
         self._writer.call(work).add_done_callback(partial(self._done, then))
@@ -132,3 +171,20 @@ class Upkeep:
         self._reporting = self._reporting and then != self._report
         if not done.cancelled() and done.exception() is None and then is not None:
             then(done.result())
+
+
+def _seen(ledger: Look) -> dict[str, Json]:
+    oldest: dict[str, Json] | None = None
+    if ledger.oldest is not None:
+        stamp = ledger.oldest.stamp
+        oldest = {"utc": rfc3339(stamp.utc_ms), "synchronised": stamp.synchronised}
+    return {
+        "path": ledger.path,
+        "on_disk": ledger.durable,
+        "trouble": ledger.trouble,
+        "bytes": ledger.bytes,
+        "max_bytes": ledger.max_bytes,
+        "free_bytes": ledger.free_bytes,
+        "oldest": oldest,
+        "dropped": ledger.dropped,
+    }

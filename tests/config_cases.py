@@ -82,12 +82,24 @@ REFUSALS = {
         "use the keys username and password")]),
     "url port": ("mqtts://broker.example", "mqtts://broker.example:88833", [
         f"FILE:15: uplinks.campus.url: is not a URL: {URL}"]),
+    "no scheme": ("mqtts://broker.example", "broker.example:8883", [
+        f"FILE:15: uplinks.campus.url: has no mqtts:// in front: {URL}"]),
+    "port 0": ("mqtts://broker.example", "mqtts://broker.example:0", [
+        f"FILE:15: uplinks.campus.url: names port 0, which nobody listens at: {URL}"]),
     "url path": ("mqtts://broker.example", "mqtts://broker.example/mqtt", [
         f"FILE:15: uplinks.campus.url: has something after the host and port: {URL}"]),
     "url host": ("mqtts://broker.example", "mqtts://", [
         f"FILE:15: uplinks.campus.url: names no host: {URL}"]),
     "mqtt version": ("    certificate", "    mqtt: 3.1\n    certificate", [
         "FILE:17: uplinks.campus.mqtt: '3.1' is not known here: did you mean '3.1.1'?"]),
+    "mqtt 4": ("    certificate", "    mqtt: 4\n    certificate", [
+        "FILE:17: uplinks.campus.mqtt: '4' is not known here: one of 5, 3.1.1"]),
+    "interface is an address": ("    certificate", "    interface: 10.0.0.5\n    certificate", [
+        ("FILE:17: uplinks.campus.interface: 10.0.0.5 is an address: "
+        "write the card's name, such as wwan0")]),
+    "interface too long": ("    certificate", "    interface: enx00e04c680001ab\n    certificate", [
+        ("FILE:17: uplinks.campus.interface: 'enx00e04c680001ab' is no such name: "
+        "write a network card's name, such as wwan0, at most 15 characters")]),
     "no ca": ("    ca: ca.pem\n    certificate", "    certificate", [
         ("FILE:14: uplinks.campus.ca: is missing, and mqtts needs to know whom to trust: name the "
         "PEM of the authority that signed the broker's certificate (Debian's public ones: "

@@ -13,7 +13,10 @@ from gateway.core.jws import SigningKey, TokenType, seal
 from gateway.core.model import Json
 from gateway.core.premises import Input, Point, PointKind, Premises, Route, RouteKey
 from gateway.core.verbs import Verb
+from gateway.record.disk import InlineDisk
+from gateway.seams import Disk
 from simulators.centre.core.orders import Ordered
+from simulators.virtual.time import VirtualClock
 from tests.school import CASE, FIRE, GATEWAY, GYM, RECEPTION, SCHOOL, SECURITY, School, live
 
 MAIN = Point(
@@ -47,6 +50,7 @@ def obeying(
     *,
     premises: Premises = DOORS,
     seed: int = 1,
+    disk: Callable[[str, VirtualClock], Disk] = lambda path, _: InlineDisk(path),
 ) -> School:
     """Run a scenario in a school whose first desk may ask for everything; started, heard, at rest.
 
@@ -61,7 +65,7 @@ def obeying(
         await school.clock.sleep(12)
         await scenario(school)
 
-    return live(tmp_path, told, premises=premises, seed=seed)
+    return live(tmp_path, told, premises=premises, seed=seed, disk=disk)
 
 
 def entitled(route: Route) -> Route:

@@ -62,6 +62,7 @@ class Rig:
         self.wires = Wires()
         self.facts: list[Fact] = []
         self.kept: dict[str, str] = {}
+        self.recorded: list[tuple[list[Fact], Mapping[str, str]]] = []
         self.modes = Modes(premises.points, gateway=premises.gateway)
         self.points = Points(
             premises,
@@ -105,8 +106,10 @@ class Rig:
         return self.busy
 
     def _tell(self, facts: Iterable[Fact], kept: Mapping[str, str]) -> None:
+        told = list(facts)
         self.kept.update(kept)
-        self.facts += facts
+        self.facts += told
+        self.recorded.append((told, kept))
 
     def command(self, verb: str, target: Mapping[str, Json], **changes: Any) -> bytes:
         """A token of the deputy's desk, for this very moment unless it is changed."""

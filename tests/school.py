@@ -246,11 +246,12 @@ def live(
     seed: int = 1,
     disk: Callable[[str, VirtualClock], Disk] = lambda path, _: InlineDisk(path),
     health: Health | None = None,
+    made: type[School] = School,
 ) -> School:
     """Run a scenario in a fresh school; it starts the gateway itself. The school as it ended."""
 
     async def told(clock: VirtualClock, dice: random.Random) -> School:
-        school = School(
+        school = made(
             premises,
             clock=clock,
             dice=dice,

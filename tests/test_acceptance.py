@@ -28,6 +28,7 @@ from simulators.site import CENTRES, GATEWAY
 from tests.processes import (
     KINDS,
     ROOT,
+    WITHIN_S,
     Listener,
     Process,
     School,
@@ -198,9 +199,10 @@ def test_first_owed_message_is_there_within_a_second_of_the_return(campus: Schoo
     # away for so long that a back-off nobody hurries would have grown past a second
     wait_for("fault.path", lambda: gateway.log("fault.path.raised"))
     campus.broker.start()
-    answering = time.monotonic()
+    answering_s = time.time()
     token = subscriber.listen()
-    assert time.monotonic() - answering <= 1.0
+    assert subscriber.heard_s - max(answering_s, subscriber.listens_s) <= 1.0
+    assert _unix(gateway.log("uplink up")[-1]["timestamp"]) - answering_s <= 1.0
     assert unsealed(token)["subject"] == "guard-post"
 
 
@@ -230,10 +232,10 @@ def test_signal_is_a_clean_stop(campus: School, number: signal.Signals) -> None:
     gateway = campus.gateway()
     wait_for("uplink", lambda: gateway.log("uplink up"))
     campus.press("guard-post")
-    begun = time.monotonic()
+    told_s = time.time()
     assert gateway.end(number) == 0
-    assert time.monotonic() - begun <= 3.0
-    assert gateway.log("stopped", everything_on_disk=True)
+    (last,) = gateway.log("stopped", everything_on_disk=True)
+    assert _unix(last["timestamp"]) - told_s <= 3.0
     presence = retained(campus.site, campus.broker, PRESENCE)
     assert json.loads(presence) == {"present": False}
     assert not campus.site.control.exists()
@@ -244,9 +246,10 @@ def test_signal_stops_a_gateway_that_never_had_a_broker(campus: School) -> None:
     campus.broker.stop()
     gateway = campus.gateway()
     wait_for("refusal", lambda: gateway.log("uplink down"))
-    begun = time.monotonic()
+    told_s = time.time()
     assert gateway.end(signal.SIGTERM) == 0
-    assert time.monotonic() - begun <= 3.0
+    (last,) = gateway.log("stopped")
+    assert _unix(last["timestamp"]) - told_s <= 3.0
 
 
 def test_qorgan_run_goes_live_and_stops_like_the_simulation(campus: School) -> None:
@@ -285,7 +288,7 @@ def test_second_daemon_on_the_same_ledger_is_refused(campus: School) -> None:
         *("simulators", "run", "--config", campus.site.config),
         *("--control", campus.folder / "control-2"),
     )
-    assert second.popen.wait(15) == 1
+    assert second.popen.wait(WITHIN_S) == 1
     (line,) = second.err.read_text("utf-8").splitlines()
     assert "ledger" in line
     assert "Traceback" not in line

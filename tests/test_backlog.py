@@ -150,7 +150,8 @@ async def _drain(held: Held, writer: Writer, clock: VirtualClock) -> tuple[list[
     """Offer and receipt all of it, as a lane and a centre do; the streams in turn, and the peak."""
     outbox, tokens = Outbox(SECURITY), Tokens(writer, Seldom(lambda *_: None, clock))
     outbox.restore(held.owed, held.owed_alarms, clock.now_us())
-    outbox.up("campus")
+    outbox.up("campus", clock.now_us())
+    outbox.heard("campus", 0)
     streams: list[Stream] = []
     settled = 0
     while refs := outbox.take("campus", clock.now_us(), log=True, limit=STEP):

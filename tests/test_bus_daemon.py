@@ -8,11 +8,13 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from gateway.core.hardware import Bus, Device, Transport
+from gateway.core.model import AlarmState
 from gateway.core.premises import Input, Point, PointKind
 from gateway.core.profile import Table
 from simulators.bus.faults import Clipped, Flooding, Forgetful, Late, LineTrouble, Padded, Refusing
@@ -183,6 +185,100 @@ def test_press_while_unit_and_gateway_are_both_away_is_one_alarm(tmp_path: Path)
     there = live_on(tmp_path, scenario, premises=SLOW)
     for route in BOTH_CENTRES:
         assert there.alarms(route) == ONE
+
+
+# --- one press, one alarm, though the centre closes it at once ---
+
+
+def closes_at_once(there: Campus) -> None:
+    """From now on the desk closes every alarm as soon as it has come."""
+    noted = there.trace.on_line
+    assert noted is not None
+
+    def seen(at_us: int, what: str, fields: Mapping[str, object]) -> None:
+        noted(at_us, what, fields)
+        if what == "alarm.panic.raised":
+            alarm, desk = str(fields["id"]), there.centres["security"]
+            for word in (AlarmState.ACKNOWLEDGED, AlarmState.CLOSED):
+                there.clock.call_at(at_us + 20_000, partial(desk.say, alarm, word))
+
+    there.trace.on_line = seen
+
+
+@pytest.mark.parametrize("shape", ["clean", "bounce"])
+@pytest.mark.parametrize("seed", range(3))
+def test_press_closed_at_once_is_one_alarm_at_every_phase_of_the_poll(
+    tmp_path: Path, shape: str, seed: int
+) -> None:
+    """Its contacts travel and bounce across looks, by level and by count, while the alarm ends."""
+    phases_ms = range(0, 200, 4)
+
+    async def scenario(there: Campus) -> None:
+        closes_at_once(there)
+        await there.start()
+        await there.wait(5)
+        for told, phase_ms in enumerate(phases_ms):
+            assert there.alarms("security") == told * ONE
+            await there.wait(phase_ms / 1e3)
+            await there.bench.press("library", shape, 400)
+            await there.wait(2.6)
+
+    there = live_on(tmp_path, scenario, premises=campus(LIBRARY, devices=(HUB,)), seed=seed)
+    for route in BOTH_CENTRES:
+        assert there.alarms(route) == len(phases_ms) * ONE
+
+
+def test_press_that_travels_slowly_from_contact_to_contact_is_one_alarm(tmp_path: Path) -> None:
+    """A look in between shows neither: the pair is in doubt before the press is counted."""
+    phases_ms = range(0, 200, 8)
+
+    async def scenario(there: Campus) -> None:
+        closes_at_once(there)
+        opens, closes = (there.plant.contact(f"hub/input-{number}") for number in (1, 2))
+        await there.start()
+        await there.wait(5)
+        for told, phase_ms in enumerate(phases_ms):
+            assert len(there.alarms("security")) == told
+            await there.wait(phase_ms / 1e3)
+            closes.wire(closed=False)
+            await there.wait(0.13)
+            opens.wire(closed=True)
+            await there.wait(0.5)
+            opens.wire(closed=False)
+            closes.wire(closed=True)
+            await there.wait(2.6)
+
+    there = live_on(tmp_path, scenario, premises=campus(LIBRARY, devices=(HUB,)))
+    assert there.alarms("security") == len(phases_ms) * ONE
+
+
+def test_presses_a_second_apart_and_each_closed_at_once_are_an_alarm_each(tmp_path: Path) -> None:
+    async def scenario(there: Campus) -> None:
+        closes_at_once(there)
+        await there.start()
+        await there.wait(5)
+        for _ in range(30):
+            await there.bench.press("library", "bounce", 200)
+            await there.wait(0.81)
+        await there.wait(3)
+
+    there = live_on(tmp_path, scenario, premises=campus(LIBRARY, devices=(HUB,)))
+    assert there.alarms("security") == 30 * ONE
+
+
+@pytest.mark.parametrize("phase_ms", range(0, 260, 20))
+def test_press_made_while_the_gateway_starts_is_one_alarm(tmp_path: Path, phase_ms: int) -> None:
+    """Found pressed by a level that was read after the counter, or before it."""
+
+    async def scenario(there: Campus) -> None:
+        closes_at_once(there)
+        await there.start()
+        await there.wait(phase_ms / 1e3)
+        await there.bench.press("library", "clean", 700)
+        await there.wait(6)
+
+    there = live_on(tmp_path, scenario, premises=campus(LIBRARY, devices=(HUB,)))
+    assert there.alarms("security") == ONE
 
 
 # --- a unit falls silent ---

@@ -204,6 +204,17 @@ def test_valid_site_has_no_warning(site: Site) -> None:
     assert site.warnings() == []
 
 
+def test_interface_that_is_not_here_is_valid_with_a_warning(site: Site) -> None:
+    """A modem may be plugged in later, and a file be checked on another machine."""
+    site.change("    ca: ca.pem\nroutes", "    ca: ca.pem\n    interface: nonesuch0\nroutes")
+    (line,) = site.warnings()
+    what = "there is no network interface nonesuch0 here, and nothing leaves by another"
+    assert f"uplinks.lte.interface: {what}: plug it in, or write one of " in line
+    assert "lo" in line
+    site.change("interface: nonesuch0", "interface: lo")
+    assert site.warnings() == []
+
+
 def test_loopback_without_tls_is_no_cause_for_a_warning(site: Site) -> None:
     site.change("mqtts://backup.example:8884\n    ca: ca.pem", "mqtt://127.0.0.1")
     assert site.warnings() == []

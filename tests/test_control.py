@@ -118,6 +118,24 @@ def test_handler_that_refuses_says_why_after_what_it_had_said(path: Path) -> Non
     served(path, story)
 
 
+@pytest.mark.parametrize(
+    ("error", "why"),
+    [(TimeoutError(), "TimeoutError"), (ConnectionResetError("the bus"), "the bus")],
+)
+def test_handler_that_fails_by_its_own_line_says_so(path: Path, error: OSError, why: str) -> None:
+    """It is not taken for an asker who went away."""
+
+    async def failing(_: Any) -> AsyncGenerator[Mapping[str, Json], None]:
+        yield {"so": "far"}
+        raise error
+
+    async def story(_: Patient) -> None:
+        with pytest.raises(ControlError, match=f"could not be done: {why}"):
+            await asked(path, "failing")
+
+    served(path, story, failing=failing)
+
+
 def test_unknown_request_names_what_there_is(path: Path) -> None:
     async def story(_: Patient) -> None:
         with pytest.raises(ControlError, match="no 'press' here; there are twice, wrong, wait"):
@@ -135,6 +153,28 @@ def test_answer_may_be_awaited_longer_than_a_request(path: Path) -> None:
         assert await waiting == [{"well": True}]
 
     served(path, story)
+
+
+def test_mask_of_the_socket_is_nobody_elses(path: Path) -> None:
+    """While it is being made nothing else runs: a file of the ledger would get its rights."""
+    masks: set[int] = set()
+
+    async def looking() -> None:
+        while True:
+            before = os.umask(0o077)
+            os.umask(before)
+            masks.add(before)
+            await asyncio.sleep(0)
+
+    async def story() -> None:
+        look = asyncio.create_task(looking())
+        await asyncio.sleep(0)
+        async with Control(path, {}):
+            await asyncio.sleep(0)
+        look.cancel()
+
+    asyncio.run(story())
+    assert 0o117 not in masks
 
 
 # --- strangers ---

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
+import apsw
 import pytest
 
 from gateway.core.model import StreamKey
+from gateway.record.entry import Entry
 from gateway.record.ledger import Ledger
 from tests.disk_cases import DAY_MS, KEEP_MS, Machine, ledger_at, tidied
 from tests.ledger_cases import Numbers
@@ -95,6 +98,29 @@ def test_age_clock_that_jumps_moves_nothing_out(
     assert kept.held() == list(range(1, 16))
 
 
+def test_age_clock_that_jumps_again_and_again_while_it_runs_moves_nothing_out(kept: Kept) -> None:
+    """Believed each time: what it has lived is seen on the other clock."""
+    kept.enter(3)
+    right_ms = kept.machine.utc_ms
+    for _ in range(6):
+        for utc_ms in (YEAR_2099_MS, right_ms):
+            kept.machine.utc_ms = utc_ms
+            kept.retain()
+            kept.live(1)
+    kept.enter()
+    assert kept.held() == [1, 2, 3, 4]
+
+
+def test_age_needs_no_more_marks_than_days_that_are_kept(kept: Kept, tmp_path: Path) -> None:
+    for _ in range(3 * KEEP_MS // DAY_MS):
+        kept.enter()
+        kept.live(1)
+    kept.ledger.close()
+    db = apsw.Connection(str(tmp_path / "ledger.db"))
+    assert 1 < db.execute("SELECT count(*) FROM mark").get <= KEEP_MS // DAY_MS + 2
+    db.close()
+
+
 @pytest.mark.parametrize("utc_ms", [YEAR_1970_MS, YEAR_2099_MS])
 def test_age_entry_with_a_wrong_stamp_leaves_with_those_of_its_day(kept: Kept, utc_ms: int) -> None:
     """Not at once for being of 1970, and not never for being of 2099."""
@@ -157,3 +183,25 @@ def test_age_is_written_once_a_day(kept: Kept, tmp_path: Path) -> None:
         kept.retain()
         sizes.append(wal.stat().st_size)
     assert len(set(sizes)) <= 4
+
+
+def test_age_new_entry_never_inherits_the_age_of_one_that_left(kept: Kept) -> None:
+    """Entries nobody is owed leave to the very last, in a long holiday; the next ones are new."""
+    kept.enter()
+    kept.ledger.append([Entry(kept.numbers.event("access.door.granted"), ()) for _ in range(5)])
+    kept.live(210)
+    kept.enter(3)
+    assert kept.held() == [2, 3, 4]
+
+
+def test_age_damaged_entry_stays_and_keeps_no_other(kept: Kept, tmp_path: Path) -> None:
+    """One whose numbers make no sense could be owed: it stays, and the others leave as ever."""
+    kept.enter(4)
+    kept.ledger.close()
+    db = sqlite3.connect(tmp_path / "ledger.db")
+    db.execute("UPDATE event SET keys = x'010203' WHERE number = 2")
+    db.commit()
+    db.close()
+    kept.ledger = ledger_at(tmp_path / "ledger.db", start="0000000b")
+    kept.live(102)
+    assert kept.held() == [2, 4]

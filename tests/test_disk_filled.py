@@ -122,12 +122,13 @@ class Site:
 
     def storage(self, phase: str) -> list[dict[str, Any]]:
         """What the centre was told of the disk. That it is slow is this machine's business."""
+        return [line for line in self.told(phase) if line["data"].get("why") != "late"]
+
+    def told(self, phase: str) -> list[dict[str, Any]]:
+        """The same, and that it is slow."""
+        kind = f"org.qorgan.fault.storage.{phase}"
         return [
-            line
-            for line in self.security.stdout()
-            if line["type"] == f"org.qorgan.fault.storage.{phase}"
-            and not line["copy"]
-            and line["data"].get("why") != "late"
+            line for line in self.security.stdout() if line["type"] == kind and not line["copy"]
         ]
 
     def press(self, point: str) -> str:
@@ -217,4 +218,6 @@ def test_disk_filled_in_an_alarm_storm_under_the_real_daemon(filled: Site, tmp_p
     assert sorted(site.alarms(case)) == sorted(pressed)  # in which order is delivery's business
     assert again.log("state.gateway.restarted")[0]["open"] == pressed
     assert site.alarms(site.security) == pressed
-    assert (len(site.storage("raised")), len(site.storage("cleared"))) == (1, 1)
+    late = len(site.told("raised")) - 1  # a disk that was slow between has ends of its own
+    assert len(site.storage("raised")) == 1
+    assert 1 <= len(site.told("cleared")) <= 1 + late

@@ -65,14 +65,13 @@ def test_standing_fault_never_leaves_and_a_cleared_one_does(tmp_path: Path) -> N
     ledger = open_ledger(tmp_path / "ledger.db")
     numbers = Numbers(ledger.identity)
     raised = numbers.event("fault.bus.raised", subject="corridor")
-    ledger.append(
-        [numbers.entry(raised, routes=()), numbers.entry(numbers.event("access.x"), routes=())]
-    )
+    others = [numbers.entry(numbers.event("access.x"), routes=()) for _ in range(3)]
+    ledger.append([numbers.entry(raised, routes=()), *others[:2]])  # the newest stays
     assert ledger.prune(before_utc_ms=1 << 60, limit=100) == 1
     assert ledger.open_faults() == [raised]
     cleared = numbers.event("fault.bus.cleared", subject="corridor")
-    ledger.append([numbers.entry(cleared, routes=())])
-    assert ledger.prune(before_utc_ms=1 << 60, limit=100) == 2
+    ledger.append([numbers.entry(cleared, routes=()), others[2]])
+    assert ledger.prune(before_utc_ms=1 << 60, limit=100) == 3
     tidied(ledger)
     ledger.close()
 

@@ -33,6 +33,7 @@ class Line:
     """A connection that takes everything and ends when the broker does."""
 
     unacknowledged = 0
+    unchecked = ""
 
     def __init__(self) -> None:
         self.lost: asyncio.Future[str] = asyncio.get_running_loop().create_future()

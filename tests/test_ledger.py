@@ -465,7 +465,7 @@ def test_prune_keeps_open_alarms(path: Path) -> None:
     for kind in ("alarm.panic.raised", "access.door.granted"):
         ledger.settle(numbers.key("case", kind), [(1, 9)], utc_ms=1)
     assert ledger.prune(before_utc_ms=1 << 60, limit=100) == 0
-    ledger.append([end])
+    ledger.append([end, numbers.entry(numbers.event("access.door.granted"), routes=())])
     assert ledger.prune(before_utc_ms=1 << 60, limit=100) == 2
     assert alarm.event not in ledger.open_alarms()
     ledger.close()

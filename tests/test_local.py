@@ -226,6 +226,27 @@ STATUS: dict[str, Any] = {
         "security": {"owed": {"alarm": 0, "log": 2}, "paths": {"campus": "good"}},
         "case": {"owed": {"alarm": 3, "log": 0}, "paths": {"campus": "not connected"}},
     },
+    "uplinks": {"campus": {"connected": True, "why": "", "unchecked": ""}},
+    "ledger_file": {
+        "answers": True,
+        "path": "/var/lib/qorgan/ledger.db",
+        "on_disk": True,
+        "trouble": None,
+        "bytes": 3_210_000,
+        "max_bytes": 1_073_741_824,
+        "free_bytes": 12_000_000_000,
+        "oldest": {"utc": "2026-01-03T12:04:05.678Z", "synchronised": True},
+        "dropped": 0,
+        "unwritten": 0,
+        "fault": None,
+    },
+    "clock": {
+        "utc": "2026-02-03T04:05:06.789Z",
+        "synchronised": True,
+        "error_ms": 12,
+        "unsynchronised_ms": None,
+        "fault": None,
+    },
     "buses": {
         "corridor": {
             "open": True,
@@ -271,6 +292,99 @@ def test_status_is_read_by_people() -> None:
     assert "modes: drill:fire" in lines
     assert "isolated: gym" in lines
     assert "route case: campus not connected; owed 3 alarm, 0 log" in lines
+
+
+def test_status_shows_where_the_record_is_and_what_time_it_is() -> None:
+    lines = shown(STATUS)
+    assert (
+        "  ledger: /var/lib/qorgan/ledger.db, 3.2 MB of at most 1.1 GB, 12.0 GB free on its disk;"
+        " holds entries since 2026-01-03" in lines
+    )
+    assert "  clock: 2026-02-03T04:05:06.789Z, synchronised to 12 ms" in lines
+
+
+WELL = {**STATUS, "points": {}, "routes": {}, "buses": {}}
+
+
+def changed(part: str, **changes: Any) -> dict[str, Any]:
+    """A status of a gateway that is well, with one part otherwise."""
+    return {**WELL, part: {**STATUS[part], **changes}}
+
+
+OLDEST_1970 = {"utc": "1970-01-01T00:00:30.000Z", "synchronised": False}
+FULL = "the entries could not be recorded: the disk is full"
+
+
+@pytest.mark.parametrize(
+    ("status", "line", "findings"),
+    [
+        pytest.param(
+            changed("ledger_file", fault=FULL, unwritten=7, bytes=None),
+            "ledger: /var/lib/qorgan/ledger.db, size unknown; holds entries since 2026-01-03",
+            [f"ledger: {FULL}", "ledger: 7 entries wait for the disk: do not cut power"],
+            id="full",
+        ),
+        pytest.param(
+            changed("ledger_file", on_disk=False, trouble="the disk is read-only", fault="x"),
+            "ledger: in memory, belongs at /var/lib/qorgan/ledger.db",
+            ["ledger: in memory, gone without power: the disk is read-only"],
+            id="in-memory",
+        ),
+        pytest.param(
+            {
+                **WELL,
+                "ledger_file": {"answers": False, "unwritten": 3, "fault": None},
+            },
+            "ledger: the disk does not answer",
+            [
+                "ledger: the disk does not answer",
+                "ledger: 3 entries wait for the disk: do not cut power",
+            ],
+            id="hanging",
+        ),
+        pytest.param(
+            changed("ledger_file", oldest=OLDEST_1970, dropped=40),
+            "holds entries since 1970-01-01, by a clock nobody vouched for",
+            ["ledger: 40 log entries given up since the start"],
+            id="dropped",
+        ),
+        pytest.param(
+            changed("clock", synchronised=False, unsynchronised_ms=2_000_000, fault="x"),
+            "clock: 2026-02-03T04:05:06.789Z, not synchronised for 33 min",
+            ["clock: no time service vouches for UTC: see `timedatectl timesync-status`"],
+            id="no-time-server",
+        ),
+        pytest.param(
+            changed("clock", synchronised=False, unsynchronised_ms=2_000),
+            "clock: 2026-02-03T04:05:06.789Z, not synchronised",
+            [],
+            id="just-started",
+        ),
+        pytest.param(
+            changed("clock", fault="stepped"),
+            "synchronised to 12 ms",
+            ["clock: UTC jumped while it counted as synchronised: look at its time server"],
+            id="a-jump",
+        ),
+        pytest.param(
+            {
+                **WELL,
+                "uplinks": {
+                    "campus": {"connected": False, "why": "no route: look", "unchecked": ""},
+                    "lte": {"connected": True, "why": "", "unchecked": "it has expired"},
+                },
+            },
+            "clock: ",
+            ["uplink campus: no route: look", "uplink lte: dates unchecked: it has expired"],
+            id="uplinks",
+        ),
+    ],
+)
+def test_status_says_what_is_wrong_with_disk_clock_and_uplinks(
+    status: dict[str, Any], line: str, findings: list[str]
+) -> None:
+    assert any(line in one for one in shown(status))
+    assert findings_of(status) == findings
 
 
 @pytest.mark.parametrize(

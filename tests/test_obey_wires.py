@@ -11,7 +11,7 @@ from gateway.core.action import Outcome
 from gateway.core.commands import Command
 from gateway.core.jws import SigningKey
 from gateway.core.reactions.reactions import Refused
-from gateway.heed import BURST, QUIET_US, REFILL_US
+from gateway.heed import BURST, ORDERS_BURST, QUIET_US, REFILL_US
 from gateway.obey import KEPT, UNDER_WAY_MAX
 from tests.obedience import STRANGER, UNLOCK, signed
 from tests.obey_rig import ME, Rig, on_wires
@@ -294,6 +294,54 @@ def test_stranger_is_remembered_by_nothing_that_grows() -> None:
 
     rig = on_wires(scenario)
     assert (len(rig.facts), len(rig.log)) == (1, 1)
+
+
+def test_key_that_asks_without_end_is_refused_and_fills_no_record() -> None:
+    """Whoever has stolen a key may ask for what it may, as often as a desk would, and no more."""
+
+    async def scenario(rig: Rig) -> None:
+        for n in range(2_000):
+            kind, verb = ("drill.begin", "drill.end")[n % 2], {"kind": "fire"}
+            rig.ask(kind, verb | ({"for_ms": 60_000} if n % 2 == 0 else {}))
+
+    rig = on_wires(scenario)
+    assert rig.phases().count("accepted") == ORDERS_BURST
+    assert len(rig.facts) < 4 * ORDERS_BURST
+    assert "too short a time" in rig.told()[-1][1]["why"]
+
+
+def test_key_that_asks_twice_a_second_is_obeyed_for_ever() -> None:
+    async def scenario(rig: Rig) -> None:
+        for n in range(600):
+            kind, verb = ("drill.begin", "drill.end")[n % 2], {"kind": "fire"}
+            rig.ask(kind, verb | ({"for_ms": 60_000} if n % 2 == 0 else {}))
+            await rig.clock.sleep(0.5)
+
+    rig = on_wires(scenario)
+    assert set(rig.phases()) == {"accepted", "done"}
+
+
+def test_key_that_asks_without_end_stops_nobody_on_the_premises() -> None:
+    async def scenario(rig: Rig) -> None:
+        for _ in range(ORDERS_BURST + 1):
+            rig.ask("drill.begin", {"kind": "fire", "for_ms": 60_000})
+        rig.obey.here(rig.command("door.unlock", BACK))
+
+    assert on_wires(scenario).phases()[-1] == "accepted"
+
+
+def test_orders_under_way_are_forgotten_only_as_they_are_concluded() -> None:
+    """A power cut between two conclusions: the next start still has the other to tell."""
+    orders = [{"command": f"c-{n}", "verb": "door.lock", "route": "security"} for n in range(3)]
+
+    async def scenario(rig: Rig) -> None:
+        rig.obey.restore({KEPT: json.dumps(orders)}, [])
+
+    told = [
+        ([fact.data["command"] for fact in facts], [o["command"] for o in json.loads(kept[KEPT])])
+        for facts, kept in on_wires(scenario).recorded
+    ]
+    assert told == [(["c-0"], ["c-1", "c-2"]), (["c-1"], ["c-2"]), (["c-2"], [])]
 
 
 # --- on the premises ---

@@ -9,6 +9,7 @@ from __future__ import annotations
 import signal
 import sys
 import time
+from collections.abc import Iterable
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -69,13 +70,22 @@ def is_back(centre: Process) -> bool:
     return centre.err.read_text(encoding="utf-8").count("uplink campus: up") == 2
 
 
+def listen(centres: Iterable[Process], since: dict[str, float]) -> dict[str, float]:
+    """Note of every centre that is back when that was first seen."""
+    for centre in centres:
+        if centre.name not in since and is_back(centre):
+            since[centre.name] = time.time()
+    return since
+
+
 def test_forty_changes_in_twenty_seconds_without_a_broker_and_a_kill_all_come(
     tmp_path: Path,
 ) -> None:
     """40 of 40 at both centres, in order, once, their age told; the first within a second.
 
-    That second is the gateway's: its centres listen by then. A quarter of the outage is left for
-    the restart, so that a busy machine manages it too.
+    Gateway and centres find back by themselves, in whatever order. That second is the gateway's: it
+    begins when the broker is back and the centre is too, whose own back-off it cannot shorten. A
+    quarter of the outage is left for the restart, so that a busy machine manages it too.
     """
     with school(tmp_path, Mosquitto) as there:
         centres = [there.centre(route, "--db", tmp_path / f"{route}.db") for route in CENTRES]
@@ -97,13 +107,9 @@ def test_forty_changes_in_twenty_seconds_without_a_broker_and_a_kill_all_come(
         second = again(there)
         press_half(max(time.monotonic(), away + 0.6 * OUTAGE_S))
         until(away + OUTAGE_S)
-        # The centres find back first: what is published before anybody listens comes again in 5 s,
-        # and then not in the order of what was pressed.
-        second.popen.send_signal(signal.SIGSTOP)
         there.broker.start()
-        wait_for("listening centres", lambda: all(map(is_back, centres)))
-        second.popen.send_signal(signal.SIGCONT)
-        answering = time.time()
+        listening: dict[str, float] = {}
+        wait_for("listening centres", lambda: len(listen(centres, listening)) == len(centres))
         for centre in centres:
             until_all(centre)
         (told,) = second.log("state.gateway.restarted")
@@ -118,7 +124,8 @@ def test_forty_changes_in_twenty_seconds_without_a_broker_and_a_kill_all_come(
                 assert line["verified"]
                 assert abs(unix(line["received_at"]) - at - line["age_s"]) < 1.0
                 assert line["late"] is (line["age_s"] > LATE_S)
-        first_s = min(unix(changes(centre)[0]["received_at"]) for centre in centres) - answering
+        firsts = [(unix(changes(c)[0]["received_at"]), listening[c.name]) for c in centres]
+        first_s = min(came - since for came, since in firsts)
         sys.stdout.write(f"first owed message after {first_s * 1_000:.0f} ms\n")
         assert first_s <= 1.0
 

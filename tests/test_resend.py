@@ -495,13 +495,13 @@ def test_deleted_store_of_a_real_centre_is_filled_again(tmp_path: Path) -> None:
         for point in ("guard-post", "director"):
             there.press(point)
         wait_for("two alarms", lambda: len(raised(before)) == 2)
-        before.end(signal.SIGTERM)
+        assert before.end(signal.SIGTERM) == 0
         closing = there.centre("security", "--db", store, "--answer", "close", "--no-resend")
         there.press("nurse")
         wait_for("an end", lambda: gateway.log("alarm.medical.cleared", subject="nurse"))
         told = {line["id"]: line["subject"] for line in closing.stdout()}
         wait_for("a held end", lambda: "state.alarm.closed" in closing.out.read_text("utf-8"))
-        closing.end(signal.SIGKILL)
+        assert closing.end(signal.SIGTERM) == 0
         assert told
         for path in tmp_path.glob("centre.db*"):
             path.unlink()

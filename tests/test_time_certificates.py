@@ -66,6 +66,26 @@ def test_dates_stop_no_alarm_where_the_clock_may_be_wrong(
         assert let_in(spec, synchronised=synchronised)
 
 
+@pytest.mark.parametrize(
+    ("age", "why"),
+    [
+        pytest.param(NOT_YET, "is not valid yet by this box's clock", id="from-the-future"),
+        pytest.param(EXPIRED, "has expired by this box's clock", id="expired"),
+        pytest.param(dt.timedelta(0), None, id="valid"),
+    ],
+)
+def test_connection_says_what_of_the_certificate_it_did_not_look_at(
+    tmp_path: Path, age: dt.timedelta, why: str | None
+) -> None:
+    heard: list[str] = []
+    with door(Pki(tmp_path, age=age)) as spec:
+        dial(spec, within_s=WITHIN_S, synchronised=lambda: False, unchecked=heard.append).close()
+        where = f"the certificate of {spec.host}:{spec.port} "
+    assert [line.startswith(where) for line in heard] == [True] * len(heard)
+    assert [why in line for line in heard if why] == [True] * (why is not None)
+    assert len(heard) == (why is not None)
+
+
 def test_expired_certificate_is_refused_under_a_clock_that_is_right(tmp_path: Path) -> None:
     with (
         door(Pki(tmp_path, age=EXPIRED)) as spec,

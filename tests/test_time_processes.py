@@ -14,6 +14,8 @@ from typing import Any
 
 import pytest
 
+from gateway.control import ask
+from gateway.local import findings_of
 from simulators.network.brokers import Mosquitto
 from tests.processes import Process, School, raised, school, wait_for
 from tests.time_cases import ON_PINS, WrongClock
@@ -101,6 +103,24 @@ def test_alarm_leaves_a_box_in_any_year(
     assert gateway.end(signal.SIGTERM) == 0
 
 
+def test_connection_made_without_looking_at_dates_is_told_in_log_and_status(
+    wrong: WrongClock, campus: School
+) -> None:
+    """By a clock in 1970 the broker's certificate is of the future: alarms go, and it is said."""
+    wrong.step_to(YEAR_1970)
+    gateway = box(campus, wrong)
+    wait_for("uplink", lambda: gateway.log("uplink up"))
+    (line,) = wait_for("warning", lambda: gateway.log("certificate dates unchecked"))
+    assert (line["level"], line["uplink"]) == ("warning", "campus")
+    assert "is not valid yet by this box's clock" in line["why"]
+    status = next(ask(campus.folder / "qorgan.sock", "status", True))
+    assert status["uplinks"]["campus"]["unchecked"] == line["why"]
+    assert f"uplink campus: dates unchecked: {line['why']}" in findings_of(status)
+    assert status["clock"]["utc"].startswith("1970")
+    assert len(gateway.log("certificate dates unchecked")) == 1
+    assert gateway.end(signal.SIGTERM) == 0
+
+
 def test_clock_that_steps_while_running_moves_nothing_but_the_date(
     wrong: WrongClock, campus: School
 ) -> None:
@@ -163,8 +183,8 @@ def test_alarm_of_before_a_restart_has_its_true_age_though_the_clock_is_lost(
     gateway = box(campus, wrong)
     wait_for("uplink", lambda: gateway.log("uplink up"))
     campus.broker.kill()
-    campus.press("guard-post", ms=PRESS_MS)
     pressed = time.monotonic()
+    campus.press("guard-post", ms=PRESS_MS)
     wait_for("record", lambda: gateway.log("alarm.panic.raised"))
     gateway.end(signal.SIGKILL)
     wrong.step_to(YEAR_1970)

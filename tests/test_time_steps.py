@@ -20,7 +20,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from campaigns.fault_school import TOGETHER_MS
+from campaigns.faults.school import TOGETHER_MS
 from gateway.clock import UTC_MS_MAX
 from gateway.core.hardware import Door
 from gateway.core.model import US_PER_MS, AlarmState, Stamp
@@ -29,7 +29,18 @@ from simulators.centre.core.reading import AgeBy
 from simulators.centre.core.words import Verdict
 from simulators.virtual.time import VirtualClock, run_virtual
 from tests.obedience import asked, draft, entitled, phases, signed, slip
-from tests.school import CASE, FIRE, GYM, RECEPTION, SCHOOL, SECURITY, US_PER_S, School, with_routes
+from tests.school import (
+    CASE,
+    FIRE,
+    GATEWAY,
+    GYM,
+    RECEPTION,
+    SCHOOL,
+    SECURITY,
+    US_PER_S,
+    School,
+    with_routes,
+)
 
 BEGIN_MS = 1_767_225_600_000
 DAY_MS = 86_400_000
@@ -408,3 +419,83 @@ def test_unproved_button_is_told_of_by_a_clock_that_can_be_believed(
 
     found = lived(tmp_path, scenario, premises=SCHOOL).lines("fault.wiring.raised", why="unproved")
     assert bool(found) is synchronised
+
+
+# --- when UTC cannot be believed ------------------------------------------------------------------
+
+
+def clock_faults(school: TimeSchool) -> list[tuple[str, Any, str]]:
+    """Phase, reason and stream of every fault.clock the security centre heard."""
+    return [
+        (v.message.type.rpartition(".")[2], v.message.data.get("why"), v.message.key.stream.value)
+        for v in school.heard("security", "fault.clock")
+        if v.message is not None
+    ]
+
+
+def test_box_without_a_time_server_is_told_of_once_through_restarts(tmp_path: Path) -> None:
+    """Half an hour in 1970, a kill, a reboot, hours more; then a time server is found."""
+
+    async def scenario(school: TimeSchool) -> None:
+        school.clock.set_to(1_000)
+        await school.start()
+        await school.clock.sleep(29 * 60)
+        assert clock_faults(school) == []
+        await school.clock.sleep(120)
+        assert len(clock_faults(school)) == 1
+        await school.kill()
+        await school.start()
+        await school.clock.sleep(40 * 60)
+        await school.reboot("b0070001")
+        school.clock.set_to(1_000)
+        await school.start()
+        await school.clock.sleep(40 * 60)
+        assert len(clock_faults(school)) == 1
+        await school.bench.press("gym", "clean", 300)
+        await school.clock.sleep(5)
+        school.clock.set_right()
+        await school.clock.sleep(15 * 60)
+
+    school = lived(tmp_path, scenario)
+    assert clock_faults(school) == [
+        ("raised", "unsynchronised", "log"),
+        ("cleared", "unsynchronised", "log"),
+    ]
+    assert len(school.heard("security", "alarm.panic.raised")) == 1
+
+
+def test_jump_the_kernel_vouched_for_is_told_and_delays_nothing(tmp_path: Path) -> None:
+    """By an hour, both times called right: within a minute it is known by how much."""
+
+    async def scenario(school: TimeSchool) -> None:
+        await school.start()
+        await school.clock.sleep(90)
+        school.clock.utc_offset_ms += 3_600_000
+        await school.bench.press("gym", "clean", 300)
+        await school.clock.sleep(61)
+        assert clock_faults(school) == [("raised", "stepped", "log")]
+        await school.clock.sleep(11 * 60)
+
+    school = lived(tmp_path, scenario)
+    (raised, cleared) = school.lines("fault.clock.raised") + school.lines("fault.clock.cleared")
+    assert raised.fields["by_ms"] == 3_600_000
+    assert raised.fields["subject"] == GATEWAY
+    assert cleared.at_us - raised.at_us >= 600 * US_PER_S
+    (press,) = school.heard("security", "alarm.panic.raised")
+    assert press.message is not None
+    assert not press.late
+
+
+def test_boot_whose_time_server_answers_late_raises_nothing(tmp_path: Path) -> None:
+    async def scenario(school: TimeSchool) -> None:
+        school.clock.set_to(1_000)
+        await school.start()
+        await school.clock.sleep(25 * 60)
+        school.clock.set_right()
+        await school.clock.sleep(15 * 60)
+        await school.reboot("b0070001")
+        school.clock.set_to(1_000)
+        await school.start()
+        await school.clock.sleep(25 * 60)
+
+    assert clock_faults(lived(tmp_path, scenario)) == []

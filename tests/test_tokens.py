@@ -6,6 +6,9 @@ import asyncio
 from collections.abc import Callable, Mapping
 from typing import TypeVar
 
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from gateway.core.lane import Ref
 from gateway.core.model import Message, Stream, StreamKey
 from gateway.record.entry import Entry, LedgerError, StorageTrouble
@@ -25,17 +28,29 @@ class Disk:
     dropped = 0
 
     def __init__(
-        self, held: range, *, error: LedgerError | None = None, hangs: bool = False
+        self,
+        held: range,
+        *,
+        error: LedgerError | None = None,
+        hangs: bool = False,
+        waiting: range = range(0),
     ) -> None:
         self._held = held
         self._error = error
         self._hangs = hangs
+        self._waiting = waiting
         self.reads: list[tuple[int, int]] = []
         self._hanging: list[tuple[asyncio.Future[list[Message]], list[Message]]] = []
 
     def read(self, key: StreamKey, first: int, last: int) -> asyncio.Future[list[Message]]:
         self.reads.append((first, last))
         future: asyncio.Future[list[Message]] = asyncio.get_running_loop().create_future()
+        if first in self._waiting and last in self._waiting:
+            waits = range(first, last + 1)
+            future.set_result(
+                [Message(key, n, f"e{n}", "state.x", None, b"waits%d" % n) for n in waits]
+            )
+            return future
         if self._error is not None:
             future.set_exception(self._error)
             return future
@@ -46,6 +61,17 @@ class Disk:
         else:
             future.set_result(found)
         return future
+
+    def holds(self, held: range) -> None:
+        """From now on."""
+        self._held = held
+
+    def answer_one(self, which: int) -> bool:
+        """One of the reads that hang is answered; False when none does."""
+        if self._hanging:
+            future, found = self._hanging.pop(which % len(self._hanging))
+            future.set_result(found)
+        return bool(self._hanging)
 
     def answer(self) -> None:
         """It hangs no more."""
@@ -187,5 +213,87 @@ def test_tokens_in_memory_are_bounded_and_forgotten_when_settled() -> None:
 
     try:
         assert loop.run_until_complete(held()) == [3, RECENT_MAX + 2]
+    finally:
+        loop.close()
+
+
+def test_tokens_two_lanes_read_at_once_are_gone_for_neither() -> None:
+    """Two uplinks drain one stream at two places: a read of one does not undo the other's."""
+    disk = Disk(range(1, 2_001), hangs=True)
+    loop = VirtualLoop()
+    tokens = Tokens(disk, Seldom(lambda *_: None, VirtualClock(loop, boot="b0070001")))
+
+    async def lanes() -> list[tuple[list[tuple[Ref, bytes]], list[Ref]]]:
+        async with asyncio.TaskGroup() as tasks:
+            both = [tasks.create_task(tokens.fetch(refs(at, at + 1))) for at in (1, 1_001)]
+            tasks.create_task(_answered(disk, reads=2))
+        return [task.result() for task in both]
+
+    try:
+        for (found, gone), at in zip(loop.run_until_complete(lanes()), (1, 1_001), strict=True):
+            assert [ref.sequence for ref, _ in found] == [at, at + 1]
+            assert gone == []
+    finally:
+        loop.close()
+
+
+async def _answered(disk: Disk, *, reads: int) -> None:
+    while len(disk.reads) < reads:  # noqa: ASYNC110 -- virtual time, and the lanes read at once
+        await asyncio.sleep(0.001)
+    disk.answer()
+
+
+def test_tokens_a_read_from_before_they_were_sealed_does_not_make_them_gone() -> None:
+    """What was read while a message was not there yet says nothing of it; a new look does."""
+    disk = Disk(range(1, 11), hangs=True)
+    loop = VirtualLoop()
+    tokens = Tokens(disk, Seldom(lambda *_: None, VirtualClock(loop, boot="b0070001")))
+
+    async def offers() -> tuple[list[tuple[Ref, bytes]], list[Ref]]:
+        assert await tokens.fetch(refs(1)) == ([], [])
+        disk.holds(range(1, 21))
+        lane = asyncio.get_running_loop().create_task(tokens.fetch(refs(15)))
+        await _answered(disk, reads=1)
+        return await lane
+
+    try:
+        found, gone = loop.run_until_complete(offers())
+        assert ([ref.sequence for ref, _ in found], gone) == ([15], [])
+    finally:
+        loop.close()
+
+
+def test_tokens_that_wait_for_a_failing_disk_go_out_and_the_others_are_not_gone() -> None:
+    """A stretch of which the disk gives nothing still has what never came there."""
+    error = LedgerError(StorageTrouble.IO_ERROR, "the disk gave an I/O error")
+    found, gone, said = fetch(Disk(range(0), error=error, waiting=range(3, 9)), refs(3, 4))
+    assert (found, gone) == ([(3, b"waits3"), (4, b"waits4")], [])
+    assert said == []
+
+
+@settings(derandomize=True, deadline=None, max_examples=100)
+@given(
+    st.lists(st.integers(1, 600), min_size=1, max_size=6), st.lists(st.integers(0, 5), max_size=12)
+)
+def test_tokens_that_are_held_are_never_gone(lanes: list[int], answers: list[int]) -> None:
+    """However many lanes ask, wherever, and in whatever order the disk answers."""
+    disk, loop = Disk(range(1, 401), hangs=True), VirtualLoop()
+    tokens = Tokens(disk, Seldom(lambda *_: None, VirtualClock(loop, boot="b0070001")))
+
+    async def story() -> None:
+        async with asyncio.TaskGroup() as tasks:
+            asked = [tasks.create_task(tokens.fetch(refs(at, at + 1, at + 2))) for at in lanes]
+            for which in answers:
+                await asyncio.sleep(0.01)
+                disk.answer_one(which)
+            await asyncio.sleep(0.01)
+            disk.answer()
+        for task in asked:
+            found, gone = task.result()
+            assert all(ref.sequence > 400 for ref in gone)
+            assert all(ref.sequence <= 400 for ref, _ in found)
+
+    try:
+        loop.run_until_complete(story())
     finally:
         loop.close()

@@ -335,9 +335,9 @@ def test_refused_presence_is_logged() -> None:
     async def scenario(site: Site) -> None:
         site.broker.refuse(PRESENCE)
         await site.clock.advance(1)
-        assert ("uplink presence refused", {"uplink": "campus", "why": "Not authorized"}) in (
-            site.lines
-        )
+        (fields,) = [fields for line, fields in site.lines if line == "uplink presence refused"]
+        assert (fields["uplink"], fields["why"]) == ("campus", "Not authorized")
+        assert "the right to publish" in str(fields["hint"])
 
     on_site(scenario)
 

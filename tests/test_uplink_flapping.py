@@ -17,7 +17,8 @@ class Fleeting:
 
     unacknowledged = 0
 
-    def __init__(self, clock: VirtualClock, lasts_s: float) -> None:
+    def __init__(self, clock: VirtualClock, lasts_s: float, unchecked: str = "") -> None:
+        self.unchecked = unchecked
         self.lost: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         clock.call_at(clock.now_us() + int(lasts_s * 1e6), self._end)
 
@@ -44,8 +45,9 @@ class Fleeting:
 class Doorman:
     """Lets everybody in, for as long as the next number says; the last one holds."""
 
-    def __init__(self, clock: VirtualClock, stays_s: Sequence[float]) -> None:
+    def __init__(self, clock: VirtualClock, stays_s: Sequence[float], unchecked: str) -> None:
         self._clock = clock
+        self._unchecked = unchecked
         self._stays_s = list(stays_s)
 
     async def connect(
@@ -58,11 +60,14 @@ class Doorman:
         on_message: OnMessage,  # noqa: ARG002 -- the contract's
     ) -> Connection:
         stay_s = self._stays_s.pop(0) if len(self._stays_s) > 1 else self._stays_s[0]
-        return Fleeting(self._clock, stay_s)
+        return Fleeting(self._clock, stay_s, self._unchecked)
 
 
-def lines_of(stays_s: Sequence[float], *, seconds: float) -> list[str]:
-    """What is logged while a broker treats us so."""
+def lines_of(stays_s: Sequence[float], *, seconds: float, unchecked: str = "") -> list[str]:
+    """What is logged while a broker treats us so.
+
+    unchecked: what every connection says of its certificate.
+    """
     said: list[str] = []
 
     def log(line: str, _: Mapping[str, object]) -> None:
@@ -72,7 +77,7 @@ def lines_of(stays_s: Sequence[float], *, seconds: float) -> list[str]:
         presence = Will("qorgan/v1/gw/presence", b"")
         uplink = Uplink(
             UplinkSpec("campus", "broker", 8883),
-            Doorman(clock, stays_s),
+            Doorman(clock, stays_s, unchecked),
             client_id="gw",
             will=presence,
             birth=presence,
@@ -102,6 +107,16 @@ def test_uplink_that_flaps_is_named_once() -> None:
 def test_uplink_that_flapped_is_up_again_when_it_holds() -> None:
     said = lines_of([0.1] * 20 + [1_000.0], seconds=60)
     assert said == ["uplink up", "uplink down", "uplink unsteady", "uplink up"]
+
+
+def test_certificate_whose_dates_were_not_looked_at_is_told_with_every_connection() -> None:
+    """And a connection that is thrown away several times a second does not fill the log."""
+    why = "it has expired"
+    warned = ["uplink up", "certificate dates unchecked", "uplink down"]
+    assert lines_of([20.0], seconds=30, unchecked=why) == [*warned, *warned[:2]]
+    assert lines_of([0.1], seconds=60, unchecked=why) == [*warned, "uplink unsteady"]
+    flapped = lines_of([0.1] * 20 + [1_000.0], seconds=60, unchecked=why)
+    assert flapped == [*warned, "uplink unsteady", *warned[:2]]
 
 
 def test_uplink_that_breaks_after_holding_is_told_each_way() -> None:

@@ -260,7 +260,7 @@ def test_certificate_for_another_name_is_named(pki: Pki) -> None:
         error = refusal(UplinkSpec(id="x", host="127.0.0.2", port=port, ca=str(pki.ca)))
         thread.join()
     assert "is not trusted" in error.reason
-    assert "`host`" in error.hint
+    assert "the host in `url`" in error.hint
 
 
 @pytest.mark.parametrize("broker", ["mosquitto", "nats"])
@@ -356,7 +356,7 @@ def test_unusable_tls_file_is_named(
 def test_refused_port_is_named() -> None:
     error = refusal(UplinkSpec(id="x", host=HOST, port=free_port(), tls=False))
     assert "refuses connections" in error.reason
-    assert "`port`" in error.hint
+    assert "the port in `url`" in error.hint
 
 
 def test_unusable_name_is_named() -> None:
@@ -376,12 +376,12 @@ def test_plain_port_is_named_when_tls_was_meant(tmp_path: Path, pki: Pki) -> Non
     with Mosquitto(tmp_path / "plain", None) as broker:
         error = refusal(UplinkSpec(id="x", host=HOST, port=broker.port, ca=str(pki.ca)))
     assert "during the TLS handshake" in error.reason
-    assert "`tls`" in error.hint
+    assert "scheme and port in `url`" in error.hint
 
 
 def test_tls_port_is_named_when_plain_was_meant(mosquitto: Mosquitto) -> None:
     error = refusal(UplinkSpec(id="x", host=HOST, port=mosquitto.port, tls=False))
-    assert "`tls`" in error.hint
+    assert "mqtts:// in `url`" in error.hint
 
 
 def test_unknown_interface_is_named(mosquitto: Mosquitto) -> None:

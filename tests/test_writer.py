@@ -8,15 +8,19 @@ import subprocess
 import sys
 import threading
 import time
+import tracemalloc
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from gateway.core.model import Message
-from gateway.record.entry import Entry, LedgerBusy, LedgerError, StorageTrouble
+from gateway.record.entry import Entry, Identity, LedgerBusy, LedgerError, StorageTrouble
 from gateway.record.ledger import Ledger
+from gateway.record.opening import Begin
+from gateway.record.room import Place
 from gateway.record.writer import InlineWriter, ThreadWriter, Writer
 from simulators.disk.faulty import Fault, FaultyDisk
 from tests.ledger_cases import Numbers, open_ledger
@@ -240,6 +244,26 @@ def test_failed_settlement_alone_is_trouble_and_tried_again(tmp_path: Path, kind
 
 
 @BOTH
+def test_what_could_not_be_kept_is_kept_when_the_disk_is_well(tmp_path: Path, kind: Kind) -> None:
+    """A lockdown that began on a full disk: nobody asks twice, and the newest value counts."""
+
+    async def scenario() -> None:
+        async with bench(tmp_path / "l.db", kind) as b:
+            b.disk.fail(Fault.FULL, times=None, operations=frozenset({"write"}))
+            for values in ({"modes": "old", "reactions": "1"}, {"modes": "new"}):
+                with pytest.raises(LedgerError):
+                    await b.writer.call(partial(Ledger.keep, values=values))
+            await until(lambda: b.told.words == ["full"])
+            b.disk.heal()
+            await until(lambda: b.told.words == ["full", "recovered"])
+        ledger = open_ledger(b.path, start="0000000b")
+        assert ledger.kept() == {"modes": "new", "reactions": "1"}
+        ledger.close()
+
+    run(scenario())
+
+
+@BOTH
 def test_message_that_waits_for_the_disk_can_be_read(tmp_path: Path, kind: Kind) -> None:
     """A full disk must not keep an owed message from being offered again."""
 
@@ -255,6 +279,25 @@ def test_message_that_waits_for_the_disk_can_be_read(tmp_path: Path, kind: Kind)
             assert await b.writer.read(messages[0].key, 2, 3) == messages[1:]
             b.disk.fail(Fault.IO_ERROR, times=None)
             assert await b.writer.read(messages[0].key, 3, 3) == messages[2:]
+
+    run(scenario())
+
+
+@BOTH
+def test_message_a_failing_disk_keeps_to_itself_is_not_left_out(tmp_path: Path, kind: Kind) -> None:
+    """Part of a range is no answer: who asks would take what is missing for gone."""
+
+    async def scenario() -> None:
+        async with bench(tmp_path / "l.db", kind) as b:
+            entries = [b.numbers.alarm(routes=("case",)) for _ in range(300)]
+            await asyncio.gather(*map(b.writer.append, entries[:299]))
+            await b.writer.call(lambda ledger: ledger.give_way())  # and nothing is cached any more
+            b.disk.fail(Fault.IO_ERROR, times=None)
+            b.writer.append(entries[299])
+            key = entries[0].messages[0].key
+            with pytest.raises(LedgerError):
+                await b.writer.read(key, 1, 300)
+            b.disk.heal()
 
     run(scenario())
 
@@ -298,6 +341,25 @@ def test_full_queue_drops_the_oldest_log_entries_only(tmp_path: Path, kind: Kind
             b.disk.heal()
             await asyncio.gather(*alarms)
             assert b.writer.dropped == 4
+
+    run(scenario())
+
+
+@BOTH
+def test_full_queue_keeps_an_alarm_that_no_route_is_owed(tmp_path: Path, kind: Kind) -> None:
+    """The next start must know that it is open, and raise nothing for the button still held."""
+
+    async def scenario() -> None:
+        async with bench(tmp_path / "l.db", kind, queue_max=2) as b:
+            b.disk.fail(Fault.FULL, times=None, operations=frozenset({"write"}))
+            nobodys = b.numbers.alarm(routes=())
+            kept = b.writer.append(nobodys)
+            await until(lambda: b.told.words == ["full"])
+            for _ in range(6):
+                b.writer.append(b.numbers.log())
+            b.disk.heal()
+            await kept
+            assert [e.id for e in await b.writer.call(Ledger.open_alarms)] == [nobodys.event.id]
 
     run(scenario())
 
@@ -407,6 +469,67 @@ def test_what_queues_during_a_sync_is_written_with_one(tmp_path: Path) -> None:
             await asyncio.gather(*futures)
             syncs = [call for call in b.disk.calls if call.operation == "sync"]
             assert len(syncs) <= 4
+
+    run(scenario())
+
+
+class Stumbling(Ledger):
+    """A ledger with a defect where the writer does not expect one."""
+
+    stumbles = 3
+
+    @property
+    def damaged(self) -> bool:
+        if self.stumbles:
+            self.stumbles -= 1
+            raise RuntimeError("can't start new thread")
+        return False
+
+
+def test_defect_does_not_end_the_only_thread_that_writes(tmp_path: Path) -> None:
+    """It is told as trouble, and what was handed in is written by the same thread."""
+    told = Told()
+    begin = Begin("0000000a", "1ed9e700", "b0070000", 0)
+
+    async def scenario() -> None:
+        writer = ThreadWriter(
+            lambda: Stumbling.without(Place(str(tmp_path / "l.db")), begin, trouble="no disk"),
+            memory_open=no_memory,
+            on_trouble=told.trouble,
+            on_recovered=told.recovered,
+            retry_ms=20,
+        )
+        ledger = await writer.start(within_s=WITHIN_S)
+        assert isinstance(ledger, Stumbling)
+        numbers = Numbers(ledger.identity)
+        async with asyncio.timeout(WITHIN_S):
+            await writer.append(numbers.alarm())
+        assert ledger.stumbles == 0
+        assert told.words == ["other"]
+        assert await writer.stop(within_s=WITHIN_S)
+
+    run(scenario())
+
+
+def test_queue_that_is_full_for_days_keeps_none_of_what_it_gave_up(tmp_path: Path) -> None:
+    """A sync that hangs and a log that goes on: what was dropped is counted, not remembered."""
+
+    async def scenario() -> None:
+        async with bench(tmp_path / "l.db", ThreadWriter, queue_max=8) as b:
+            with b.disk.syncs_held():
+                written = b.writer.append(b.numbers.alarm())
+                await until(b.disk.stalled.is_set)
+                tracemalloc.start()
+                big = Numbers(Identity("1ed9e700", 1, "0000000a"), prefix="b", token_bytes=4_000)
+                for _ in range(2_000):
+                    b.writer.append(big.log())
+                await asyncio.sleep(0)
+                held_bytes, _ = tracemalloc.get_traced_memory()
+                tracemalloc.stop()
+            assert held_bytes < 4_000_000  # of 16 MB
+            await written
+            dropped = await b.writer.call(lambda ledger: ledger.dropped.take())
+            assert sum(each.count for each in dropped) == 2 * b.writer.dropped >= 2 * 1_900
 
     run(scenario())
 

@@ -20,7 +20,7 @@ from simulators.network.ferry import Ferry
 from simulators.site import GATEWAY, SIMULATED, furnish
 from tests.processes import Process, School, wait_for
 
-STARTED_WITHIN_S = 60.0
+STARTED_WITHIN_S = 90.0
 CENTRES = ("security", "case", "deputy")
 
 UPLINKS = """

@@ -37,7 +37,7 @@ CENTRE_HEARS = ("qorgan/v1/+/security/alarm", "qorgan/v1/+/presence")
 RIGS = ("mosquitto-5", "mosquitto-3.1.1", "nats-3.1.1", "wire-5", "wire-3.1.1")
 
 
-async def until(condition: Callable[[], object], *, within_s: float = 5.0) -> None:
+async def until(condition: Callable[[], object], *, within_s: float = 30.0) -> None:
     """Wait until the condition holds; AssertionError when it does not within the time."""
     deadline = time.monotonic() + within_s
     while not condition():

@@ -11,7 +11,7 @@ that are away, come back or are swapped, one in ten of a disk without room and o
 thread.
 
 SYNC=normal and SYNC=off run SQLite as it should not be run; that they are caught is part of every
-run. LEAVE: where the disk of the first broken story is left, as its last start found it.
+run. LEAVE: where the disk of every broken story is left, as its last start found it.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ def run_shard(shard: Shard) -> list[Outcome]:
 
 
 def whole(outcomes: Iterable[Outcome]) -> Outcome:
-    """All of them in one; the seed is the first broken one's, the digest over all digests."""
+    """All of them in one, the seed 0; the digest is over all digests, in order."""
     total = Outcome(0)
     digest = hashlib.sha256()
     for outcome in outcomes:
@@ -102,6 +102,8 @@ def main(arguments: Sequence[str]) -> int:
     }
     chosen = asked(arguments, known)
     cuts, seed, jobs = int(chosen["N"]), int(chosen["SEED"]), int(chosen["JOBS"])
+    if not cuts:
+        raise Wrong("N is a whole number from 1")
     if chosen["SYNC"] not in tuple(Sync):
         raise Wrong(f"SYNC is one of {', '.join(Sync)}, not {chosen['SYNC']!r}")
     sync = Sync(chosen["SYNC"])
@@ -114,17 +116,18 @@ def main(arguments: Sequence[str]) -> int:
             for some in each(run_shard, work):
                 for outcome in some:
                     outcomes.append(outcome)
-                    _report(outcome, sync, known=sum(bool(o.findings) for o in outcomes))
                     progress.add(outcome.cuts, found=bool(outcome.findings))
+                    if progress.found <= SHOWN:
+                        _report(outcome, sync)
     except KeyboardInterrupt:
         print(f"stopped: {progress}; seeds {seed} to {seed + len(outcomes) - 1} are told")
         return STOPPED
     return _result(outcomes, progress, seed=seed, sync=sync)
 
 
-def _report(outcome: Outcome, sync: Sync, *, known: int) -> None:
+def _report(outcome: Outcome, sync: Sync) -> None:
     """Print a broken story at once, with what replays it."""
-    if not outcome.findings or known > SHOWN:
+    if not outcome.findings:
         return
     print(f"broken: seed {outcome.seed}")
     for finding in outcome.findings[:SHOWN]:

@@ -26,7 +26,8 @@ SEQUENCE_MAX = 0xFFFF_FFFF
 INVENTORY = "state.inventory"
 
 Number = tuple[StreamKey, int]
-Place = tuple[str, Stream]
+Course = tuple[str, Stream]
+"""A route's stream, through all starts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +43,7 @@ class Sight:
     kept: Mapping[str, str]
     proved: Mapping[str, int]
     inventory: Event | None
-    heads: Mapping[Place, tuple[int, int, str]]
+    heads: Mapping[Course, tuple[int, int, str]]
 
 
 class Account:
@@ -235,8 +236,8 @@ class Account:
                     routes.append(key.route)
         return holders
 
-    def _newest(self) -> dict[Place, Number]:
-        newest: dict[Place, Number] = {}
+    def _newest(self) -> dict[Course, Number]:
+        newest: dict[Course, Number] = {}
         own = (n for n in self.messages if self.native in {None, n[0].ledger})
         for number in sorted(own, key=lambda number: (number[0].epoch, number[1])):
             newest[number[0].route, number[0].stream] = number

@@ -199,6 +199,8 @@ class Account:
             phase = one.type.rpartition(".")[2]
             if phase not in {"raised", "repeated"} or one.subject not in at:
                 continue
+            if not one.type.startswith("alarm."):  # a fault at the point is no alarm of a press
+                continue
             whose = _whose(one, at[one.subject])
             if whose is None:
                 yield f"doubled: {one.type} at {one.subject}, epoch {one.epoch}: nobody pressed"
@@ -268,10 +270,17 @@ def _is(kind: str, group: str, phase: str) -> bool:
 
 
 def _whose(one: Told, presses: Sequence[Press]) -> Press | None:
-    """The press an event is of: by its point and its moment, the latest that fits."""
-    for press in reversed(presses):
-        slack_ms = COUNTED_SLACK_MS if press.counted else SLACK_MS
-        over_ms = press.over_ms if press.over_ms is not None else one.at_ms
-        if press.begun_ms - CLOCK_MS <= one.at_ms <= over_ms + slack_ms:
-            return press
-    return None
+    """The press an event is of: by its point and its moment.
+
+    The latest that fits; of those on a unit, which may be asked only after the next one was made,
+    the earliest that nothing was told of yet.
+    """
+    fit = [press for press in presses if _fits(one, press)]
+    untold = [press for press in fit if press.counted and not (press.ids or press.repeated)]
+    return next(iter(untold or fit[::-1]), None)
+
+
+def _fits(one: Told, press: Press) -> bool:
+    slack_ms = COUNTED_SLACK_MS if press.counted else SLACK_MS
+    over_ms = press.over_ms if press.over_ms is not None else one.at_ms
+    return press.begun_ms - CLOCK_MS <= one.at_ms <= over_ms + slack_ms

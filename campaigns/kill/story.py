@@ -21,7 +21,7 @@ from typing import Any
 from campaigns.kill import evidence
 from campaigns.kill.account import BOTH, Account, Life, Press
 from campaigns.kill.fingers import Fingers
-from campaigns.kill.school import BUTTONS, START_WITHIN_S, KillSchool, Program, until
+from campaigns.kill.school import BUTTONS, COUNTED, START_WITHIN_S, KillSchool, Program, until
 from simulators.site import GATEWAY
 
 FINGERS = 6
@@ -77,9 +77,7 @@ class Story:
         self.findings: list[str] = []
         self._seed = f"kill/{seed}/{number}"
         self._school = KillSchool(folder, plant=plant)
-        # Not the one on the bus: a press there was told twice when its alarm was closed within the
-        # press itself. That is open; until it is mended the campaign would only find it again.
-        points = [name for name in BUTTONS if name != HELD]
+        points = [name for name in (*BUTTONS, COUNTED) if name != HELD]
         self._fingers = Fingers(self._school, self.account, points)
         self._on_kill = on_kill
         self._away = away

@@ -67,6 +67,8 @@ def main(arguments: Sequence[str]) -> int:
         code = BROKEN
     if code == BROKEN:
         print(f"broken: seed {chosen['SEED']}; logs, stores and disk are in {folder}")
+        again = " ".join(f"{name}={chosen[name]}" for name in known if name != "FOLDER")
+        print(f"  again, the same in kind: python -m campaigns.power {again}")
         return BROKEN
     for name in STORIES:
         shutil.rmtree(folder / name, ignore_errors=True)

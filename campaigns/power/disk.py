@@ -48,6 +48,7 @@ class Disk:
         self._served.set()
         self.flushes = 0
         self.lost_sectors = 0
+        self._failed: OSError | None = None
         threading.Thread(target=self._serve, name="disk", daemon=True).start()
 
     def __enter__(self) -> Self:
@@ -63,9 +64,12 @@ class Disk:
     def cut(self) -> int:
         """The machine is off: lose of what was not flushed what the dice say; how many sectors.
 
-        All, nothing, or each sector by itself.
+        All, nothing, or each sector by itself. Raises OSError when the image itself could not be
+        read or written: what the machine then lost says nothing of power cuts.
         """
         self._served.wait(10)
+        if self._failed is not None:
+            raise self._failed
         before, self._before = self._before, {}
         share = self._dice.choice((0.0, 1.0, self._dice.random()))
         lost = 0
@@ -91,8 +95,10 @@ class Disk:
                 with machine:
                     if self._shaken(machine):
                         self._answer_all(machine)
-            except OSError:
+            except ConnectionError:
                 pass  # its power went in the middle of a request
+            except OSError as error:
+                self._failed = error  # ours, not the machine's: `cut` tells
             finally:
                 self._served.set()
 

@@ -6,7 +6,7 @@ the gateway was not there; and what has no cause must not be raised.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from campaigns.sim.spans import (
@@ -63,6 +63,7 @@ class Faults:
         self._demands: list[Demand] = []
         self.standing: dict[Key, str] = {}
         self._told_us: dict[Key, int] = {}
+        self._known: dict[str, tuple[Key, str]] = {}
         self.raised = 0
         self.demanded = 0
         self._unproved: set[str] = set()
@@ -119,7 +120,9 @@ class Faults:
 
     # --- what comes ------------------------------------------------------------------------------
 
-    def told(self, kind: str, phase: str, data: Mapping[str, object], *, at_us: int) -> None:
+    def told(
+        self, kind: str, phase: str, data: Mapping[str, object], *, at_us: int, event: str = ""
+    ) -> None:
         """The gateway tells a fault, or its end; `data` has its subject too. Each event once."""
         key = _key(kind, data)
         near = self._spans.touch(GATEWAY, at_us - FORGOTTEN_US, at_us)
@@ -132,6 +135,7 @@ class Faults:
         if self.standing.get(key) == (why if kind in TOLD_ANEW else "") and not near:
             self._broken(f"P4: fault.{kind} of {' '.join(key[1:])} was raised while it stood")
         self.standing[key] = why if kind in TOLD_ANEW else ""
+        self._known[event] = key, self.standing[key]
         self._told_us[key] = at_us
         if not self._caused(key, why, at_us):
             self._broken(f"P4: fault.{kind} of {' '.join(key[1:])} was raised without a cause")
@@ -144,6 +148,22 @@ class Faults:
         for key, told_us in list(self._told_us.items()):
             if told_us >= since_us and self.standing.pop(key, None) is not None:
                 self._doubted |= {key[1]} if key[0] == "wiring" else set()
+
+    def restarted(self, events: Iterable[object]) -> None:
+        """A start names the faults that stand on its disk.
+
+        One that had been cleared was so on a disk that died before it held the end of it: it stands
+        again, and a wire is to be proved once more.
+        """
+        for event in events:
+            key, why = self._known.get(str(event), (None, ""))
+            if key is not None and key not in self.standing:
+                self.standing[key] = why
+                self._doubted |= {key[1]} if key[0] == "wiring" else set()
+
+    def settled(self) -> None:
+        """Nothing stands, and all of it is on disk."""
+        self._known.clear()
 
     def _caused(self, key: Key, why: str, now_us: int) -> bool:
         kind, subject, route, name = key

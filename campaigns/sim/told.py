@@ -11,7 +11,7 @@ import random
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from campaigns.sim.audit import Audit
 from campaigns.sim.causes import Cause
@@ -102,6 +102,8 @@ class Told:
             self._modes.add(_mode(fields))
         elif what == "state.mode.ended":
             self._modes.discard(_mode(fields))
+        elif what == "state.gateway.restarted":
+            self.faults.restarted(cast("list[object]", fields["faults"]))
 
     def heard(self, route: str, verdict: Verdict) -> None:
         """A centre has a message that is no copy."""
@@ -123,7 +125,7 @@ class Told:
         if event not in self._faults_told:
             self._faults_told[event] = None
             kind, phase = what.removeprefix("fault.").rsplit(".", 1)
-            self.faults.told(kind, phase, data, at_us=at_us)
+            self.faults.told(kind, phase, data, at_us=at_us, event=event)
 
     def beaten(self, route: str, beat: Beat) -> None:
         """A centre has a heartbeat."""
@@ -327,6 +329,7 @@ class Told:
         self._complete()
         self.audit.settled()
         self._faults_told.clear()
+        self.faults.settled()
         self.days += 1
 
     async def _standing(self) -> str:

@@ -42,6 +42,7 @@ STOP_US = 1_800_000
 
 _TICK_US = 1_000
 _HEARD = frozenset({ReplyKind.ANSWERED, ReplyKind.EXCEPTION})
+_NO_GATES: dict[str, Gate] = {}
 
 
 class BusOwner:
@@ -194,12 +195,13 @@ class BusOwner:
 
     async def _serve(self) -> None:
         """Exchange after exchange until the port is gone or the driver stops."""
+        busy = self._busy
         while not self._stopped():
             now_us = self._clock.now_us()
-            gates = self._sweep(now_us)
+            gates = self._sweep(now_us) if busy else _NO_GATES
             if not (
-                await self._action(gates, now_us)
-                or (not self._aside and await self._beside(now_us))
+                (busy and await self._action(gates, now_us))
+                or (not self._aside and self._any_beside(now_us) and await self._beside(now_us))
                 or await self._poll(now_us)
             ):
                 if self._aside:
@@ -247,6 +249,12 @@ class BusOwner:
         station.acted(actuator, request, reply, now_us)
         self._noted(station, reply, now_us)
         return True
+
+    def _any_beside(self, now_us: int) -> bool:
+        """True when `_beside` may have something to ask; nearly always it has not."""
+        if self._wishes:
+            return True
+        return any(not _at_rest(station, now_us) for station in self.stations.values())
 
     async def _beside(self, now_us: int) -> bool:
         """One request beside the polls: an event log's, a unit's set-up, a borrowed one."""
@@ -332,20 +340,18 @@ class BusOwner:
 
     def _deadline(self, gates: dict[str, Gate], now_us: int) -> int | None:
         """When there will be something to do if nothing new comes."""
-        moments: list[int | None] = [None if self._stop_us else self.plan.deadline()]
+        moments = [None if self._stop_us else self.plan.deadline()]
         for station, actuator in self._busy.values():
             name = station.device.id
             at_us = actuator.deadline(gates[name])
             moments.append(None if at_us is None else max(at_us, self.plan.free_us(name)))
         for name, station in self.stations.items():
             free_us = self.plan.free_us(name)
-            beside = [station.life.deadline(), station.log.deadline() if station.log else None]
-            # What is due, and yet was not done, waits for a poll to succeed: no moment of its own.
-            moments += [
-                max(at_us, free_us)
-                for at_us in beside
-                if at_us is not None and max(at_us, free_us) > now_us
-            ]
+            for beside in (station.life, station.log):
+                at_us = None if beside is None else beside.deadline()
+                # What is due, and was not done, waits for a poll to succeed: no moment of its own.
+                if at_us is not None and (at_us > now_us or free_us > now_us):
+                    moments.append(max(at_us, free_us))
         soonest = min((at_us for at_us in moments if at_us is not None), default=None)
         return None if soonest is None else max(soonest, now_us + _TICK_US)
 

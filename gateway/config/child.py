@@ -99,7 +99,8 @@ async def load(path: str | Path, *, timeout_s: float = CHILD_TIMEOUT_S) -> Check
         stderr=asyncio.subprocess.DEVNULL,
     )
     try:
-        out, _ = await asyncio.wait_for(process.communicate(), timeout_s)
+        async with asyncio.timeout(timeout_s):
+            out, _ = await process.communicate()
     except TimeoutError:
         return _hung(str(path), timeout_s)
     finally:

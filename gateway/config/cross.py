@@ -7,6 +7,8 @@ YAML nor pydantic.
 
 from __future__ import annotations
 
+import re
+import socket
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -41,6 +43,15 @@ from gateway.config.rules import check_rules
 from gateway.config.wiring import Fleet, check_wiring
 
 _SLOW_HEARTBEAT_MS = 20_000
+_ADDRESS = re.compile(r"[0-9]+(\.[0-9]+){3}")
+
+
+def _interfaces() -> list[str]:
+    """The network interfaces of this machine; empty where it does not tell."""
+    try:
+        return [name for _, name in socket.if_nameindex()]
+    except OSError:
+        return []
 
 
 @dataclass(slots=True)
@@ -51,6 +62,7 @@ class Review(Findings):
     files: dict[Loc, Found] = field(default_factory=dict)
     jwks: dict[Loc, Jwk] = field(default_factory=dict)
     fleet: Fleet = field(default_factory=Fleet)
+    interfaces: Callable[[], list[str]] = _interfaces
 
     def run(self) -> None:
         """Look at everything; never raises for what a document says."""
@@ -88,6 +100,7 @@ class Review(Findings):
         seen: dict[tuple[str, int, object], Loc] = {}
         for loc, uplink in self.document.entries("uplinks"):
             self._uplink_files(loc, uplink)
+            self._interface((*loc, "interface"), uplink.get("interface"))
             heartbeat = uplink.get("heartbeat")
             if isinstance(heartbeat, str) and _at_least(heartbeat, _SLOW_HEARTBEAT_MS):
                 self.warn(
@@ -132,6 +145,21 @@ class Review(Findings):
             )
         if password and "username" not in uplink:
             self.wrong((*loc, "password"), "has no username", "add username, or remove it")
+
+    def _interface(self, loc: Loc, name: object) -> None:
+        """A card that is not here is no mistake: a modem may come later, a file be elsewhere."""
+        if not isinstance(name, str) or not name:
+            return
+        if _ADDRESS.fullmatch(name):
+            self.wrong(loc, f"{name} is an address", "write the card's name, such as wwan0")
+            return
+        here = self.interfaces()
+        if here and name not in here:
+            self.warn(
+                loc,
+                f"there is no network interface {name} here, and nothing leaves by another",
+                f"plug it in, or write one of {', '.join(here)}",
+            )
 
     def _tls(self, loc: Loc, uplink: dict[str, Any], broker: Address) -> None:
         if broker.tls and not uplink.get("ca"):

@@ -138,6 +138,8 @@ def address(text: str) -> Address:
     Nothing of the URL is repeated in a message: people write passwords into URLs.
     """
     right = "write mqtts://HOST or mqtts://HOST:PORT"
+    if "://" not in text:
+        raise Wrong("has no mqtts:// in front", right)
     try:
         url = urlsplit(text)
         host, port = url.hostname, url.port
@@ -147,8 +149,10 @@ def address(text: str) -> Address:
         raise Wrong(f"the scheme {url.scheme!r} is not spoken here", right)
     if "@" in url.netloc:
         raise Wrong("has a user name in the URL", "use the keys username and password")
-    if not host or not re.fullmatch(r"[A-Za-z0-9._:-]{1,253}", host) or port == 0:
+    if not host or not re.fullmatch(r"[A-Za-z0-9._:-]{1,253}", host):
         raise Wrong("names no host", right)
+    if port == 0:
+        raise Wrong("names port 0, which nobody listens at", right)
     if url.path.strip("/") or url.query or url.fragment:
         raise Wrong("has something after the host and port", right)
     return Address(host=host, port=port or _PORTS[url.scheme], tls=url.scheme == "mqtts")
@@ -266,7 +270,7 @@ def kind_of(value: object) -> str:
 
 def suggest(word: str, known: Iterable[str]) -> str:
     """`did you mean 'campus'?`, or what there is to choose from."""
-    words = [str(name) for name in known]
+    words = list(dict.fromkeys(str(name) for name in known))
     close = difflib.get_close_matches(word, words, n=1)
     if close:
         return f"did you mean {close[0]!r}?"

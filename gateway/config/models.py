@@ -89,6 +89,9 @@ class PasswordSection(Section):
         return self
 
 
+_A_CARD = "write a network card's name, such as wwan0, at most 15 characters"
+
+
 class UplinkSection(Section):
     """One MQTT connection."""
 
@@ -112,7 +115,7 @@ class UplinkSection(Section):
     )
     password: PasswordSection | None = Field(None, description="Where the password is.")
     interface: (
-        Annotated[Text, BeforeValidator(matching(r"[A-Za-z0-9_.-]{1,15}", "write wwan0"))] | None
+        Annotated[Text, BeforeValidator(matching(r"[A-Za-z0-9_.-]{1,15}", _A_CARD))] | None
     ) = Field(None, description="Network interface to leave by.")
     heartbeat: Annotated[str, Span("2s", "5m")] = Field(
         "5s", description="Time between signs of life on the uplink in use, 2s to 5m."

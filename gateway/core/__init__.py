@@ -13,5 +13,6 @@ jws.py       seal and open (Ed25519)     trust.py     which receipts are believe
 outbox.py    what a route is owed        paths.py     is anybody there?
 ranges.py    numbers as ranges           plain.py     dataclasses to JSON and back
 standing.py  which faults stand          lane.py      what is on the way on one uplink
-resend.py    history, number by number
+resend.py    history, number by number   timekeeping.py  can UTC be believed
+hold.py      may a backlog go out yet
 """

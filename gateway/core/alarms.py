@@ -21,6 +21,15 @@ REPEAT_EVERY_US = 1_000_000
 REPEATS_BEFORE_SLOW = 10
 REPEAT_SLOW_EVERY_US = 60_000_000
 
+OPEN_MAX = 256
+"""Open alarms that are named in one place, the newest; the others are counted: ten kilobytes. A
+message above 64 KiB is refused by whoever receives it, and a centre that never closes an alarm must
+not have its gateway taken for lost after 1,250 of them."""
+
+ALSO_OPEN_MAX = 64
+"""Open alarms a new one names, the newest; the others it counts. A loose wire may raise thousands
+in a long holiday, and a message above 64 KiB is refused by whoever receives it."""
+
 _DURING = {PointKind.PANIC.value, PointKind.LOCKDOWN.value}
 """What a fire alarm names when it is open, as it does a lockdown by command: fire alarms have been
 pulled to bring people out."""
@@ -103,6 +112,11 @@ class Register:
     def open(self) -> tuple[Alarm, ...]:
         """The open alarms, oldest first."""
         return tuple(self._open.values())
+
+    def named(self) -> tuple[tuple[str, ...], int]:
+        """The ids of the newest open alarms, oldest first, and how many older ones there are."""
+        ids = tuple(self._open)
+        return ids[-OPEN_MAX:], max(0, len(ids) - OPEN_MAX)
 
     def find(self, alarm_id: str) -> Alarm | None:
         """The open alarm of that id."""
@@ -235,7 +249,9 @@ class Register:
             data["again"] = first
         others = [alarm.id for alarm in self._open.values() if (alarm.point, alarm.kind) != here]
         if others:
-            data["also_open"] = list[Json](others)
+            data["also_open"] = list[Json](others[-ALSO_OPEN_MAX:])
+        if len(others) > ALSO_OPEN_MAX:
+            data["also_open_more"] = len(others) - ALSO_OPEN_MAX
         during = sorted({alarm.kind for alarm in self._open.values()} & _DURING | self._modes())
         if point.kind is PointKind.FIRE and during:
             data["during"] = list[Json](during)

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
-from gateway.core.model import Count, Json, Reading
+from gateway.core.model import Count, Json, Level, Reading
 
 PLAUSIBLE = 1_000
 """Most presses believed between two looks. Ten a second, for longer than a unit may be silent
@@ -64,11 +64,17 @@ class Counter:
     pressed. A contact closed at rest is counted when the unit starts, and proves nothing.
     """
 
-    __slots__ = ("_last", "_starts_at_rest")
+    __slots__ = ("_last", "_started_s", "_starts_at_rest")
 
     def __init__(self, last: Count | None = None, *, starts_at_rest: bool) -> None:
         self._last = last
         self._starts_at_rest = starts_at_rest
+        self._started_s: int | None = None
+
+    @property
+    def undecided(self) -> bool:
+        """True while a unit that has just started shows what it may have shown before its start."""
+        return self._started_s is not None
 
     @property
     def last(self) -> Count | None:
@@ -83,30 +89,50 @@ class Counter:
         | (first look) | any               | a baseline                                        |
         | fell         | 0                 | the unit started: a new baseline                  |
         | fell         | above 0           | the same; a doubtful press on a contact open then |
+        | fell just now| no smaller        | nothing yet: a later look or uptime decides       |
         | not known    | smaller, by wrap  | a wrap or a start: a new baseline, and a doubtful |
         |              |                   | press on a contact open then                      |
         | else         | further, ≤ 1000   | so many presses, through the wrap too             |
         | else         | further still     | another unit's value: a new baseline              |
         """
         last, self._last = self._last, count
+        started_s, self._started_s = self._started_s, None
         if last is None or last.value >> count.width:
             return Counted(moved=True)
         if count.uptime_s is None and count.value >= last.value:
             # not asked for every time: an older uptime still proves a later start
             self._last = replace(count, uptime_s=last.uptime_s)
         if _fell(last, count):
-            if (count.uptime_s or 0) <= RACE_S and 0 < last.value <= count.value:
-                self._last = last
-                return Counted()
-            pressed = self._starts_at_rest and count.value > 0
-            return Counted(int(pressed), doubtful=pressed, moved=True)
+            return self._began(last, count)
         delta = (count.value - last.value) % (1 << count.width)
         if delta > PLAUSIBLE:
             return Counted(moved=True)
+        if started_s is not None and count.value >= last.value:
+            return self._went_on(count, delta, started_s)
         if count.value < last.value and None in (last.uptime_s, count.uptime_s):
-            pressed = self._starts_at_rest
-            return Counted(int(pressed), doubtful=pressed, moved=True)
+            delta = int(self._starts_at_rest)
+            return Counted(delta, doubtful=delta > 0, moved=True)
         return Counted(delta, moved=delta > 0)
+
+    def _began(self, last: Count, count: Count) -> Counted:
+        """What its unit has counted since it certainly started."""
+        if (count.uptime_s or 0) <= RACE_S and 0 < last.value <= count.value:
+            self._last, self._started_s = last, count.uptime_s
+            return Counted()
+        pressed = self._starts_at_rest and count.value > 0
+        return Counted(int(pressed), doubtful=pressed, moved=True)
+
+    def _went_on(self, count: Count, delta: int, started_s: int) -> Counted:
+        """What its unit has counted since an undecided start: `delta` more than before it.
+
+        It began at 0, so what it shows was pressed; without an uptime the same value may be old.
+        """
+        if delta == 0 and count.uptime_s is None:
+            self._started_s = started_s
+            return Counted()
+        if count.uptime_s is None:
+            self._last = replace(count, uptime_s=started_s)
+        return Counted(delta + int(self._starts_at_rest), doubtful=delta == 0, moved=True)
 
 
 def _fell(last: Count, count: Count) -> bool:
@@ -123,7 +149,16 @@ class Presses:
     same presses. What is owed is forgotten after `SAME_PRESS_US` of rest.
     """
 
-    __slots__ = ("_counted_us", "_counters", "_held", "_kept", "_owed", "_shown", "_stirred_us")
+    __slots__ = (
+        "_counted_us",
+        "_counters",
+        "_held",
+        "_kept",
+        "_maybe",
+        "_owed",
+        "_shown",
+        "_stirred_us",
+    )
 
     def __init__(
         self,
@@ -139,6 +174,7 @@ class Presses:
         }
         self._owed = {address: owed.get(address, 0) for address in starts_at_rest}
         self._kept = dict(self._owed)
+        self._maybe: dict[str, bool] = dict.fromkeys(starts_at_rest, False)
         self._shown: set[str] = set()
         self._held = False
         self._counted_us: int | None = None
@@ -157,8 +193,11 @@ class Presses:
         self._shown.add(address)
         seen = self._counters[address].feed(reading.count)
         if seen.presses == 0:
+            if reading.level is Level.NORMAL and not self._counters[address].undecided:
+                self._let_off(address)
             return seen, self._remember(address) if seen.moved else None
         self._forget(reading.at_us)
+        self._maybe[address] = False
         same = min(seen.presses, self._owed[address])
         self._owed[address] -= same
         new = seen.presses - same
@@ -187,10 +226,27 @@ class Presses:
         for address in owed_by:
             self._owed[address] += 1
 
+    def level_led(self, at_us: int, *, opens_at_rest: str | None) -> None:
+        """A press was told by a level that may have been read before or after the counters were.
+
+        Every input owes it, and no more than this one press. `opens_at_rest` counts when it is
+        pressed, so it may have counted this already: at rest again without it, it owes nothing.
+        """
+        self._forget(at_us)
+        for address in self._shown:
+            if self._owed[address] == 0:
+                self._owed[address] = 1
+                self._maybe[address] = address == opens_at_rest
+
     def level(self, at_us: int, *, rests: bool) -> None:
         """The point's level was confirmed: at rest, or anything else (nothing is forgotten)."""
         self._forget(at_us)
         self._held = not rests
+
+    def _let_off(self, address: str) -> None:
+        """Its contact is at rest again, and what it may have had to count yet it has not."""
+        if self._maybe[address]:
+            self._maybe[address], self._owed[address] = False, 0
 
     def _remember(self, address: str) -> Remember | None:
         """What is to be kept of a counter; None before it has shown itself."""
@@ -209,4 +265,5 @@ class Presses:
             self._stirred_us = at_us
         if not self._held and at_us - self._stirred_us > SAME_PRESS_US:
             self._owed = dict.fromkeys(self._owed, 0)
+            self._maybe = dict.fromkeys(self._maybe, False)
         self._stirred_us = max(self._stirred_us, at_us)

@@ -29,13 +29,14 @@ class Rule:
     """When a level is believed; all times in microseconds.
 
     ACTIVE: `confirm_us` of closed time within any `window_us`. A window equal to `confirm_us` asks
-    for that long unbroken. NORMAL and UNKNOWN: `release_us` unbroken. A doubt (active edges that
-    confirm nothing) is chatter after `doubt_us`, and dies after `quiet_us` of rest.
+    for that long unbroken. NORMAL: `release_us` unbroken; UNKNOWN: `unknown_us`. A doubt (active
+    edges that confirm nothing) is chatter after `doubt_us`, and dies after `quiet_us` of rest.
     """
 
     confirm_us: int
     window_us: int
     release_us: int = 200_000
+    unknown_us: int = 200_000
     doubt_us: int = 250_000
     quiet_us: int = 20_000
 
@@ -50,9 +51,11 @@ LONG_LINE = Rule(confirm_us=50_000, window_us=80_000)
 """Long single wires near motors: bursts up to 15 ms never alarm, pulses of 100 ms always do."""
 
 
-ON_A_UNIT = Rule(confirm_us=1, window_us=1)
+ON_A_UNIT = Rule(confirm_us=1, window_us=1, unknown_us=450_000, doubt_us=500_000)
 """Contacts a unit reads: it has filtered them, and between two looks at it nothing more is seen, so
-that waiting would prove nothing. Release and doubt are as elsewhere."""
+that waiting would prove nothing. Release is as elsewhere. A look in mid-travel shows both contacts
+of a healthy pair open until the next one, 200 ms later, or 400 when that one is lost; only what has
+lasted longer is the wiring's fault, and no chatter before that."""
 
 
 def rule_for(point: Point) -> Rule:
@@ -182,7 +185,8 @@ class Debouncer:
             return None
         if self._raw is Level.ACTIVE:
             return self._closed_enough_us()
-        return self._since_us + self._rule.release_us
+        rests = self._raw is Level.NORMAL
+        return self._since_us + (self._rule.release_us if rests else self._rule.unknown_us)
 
     def _rest_due(self) -> int | None:
         """A doubt dies when the signal rests; chatter is over after a long rest."""

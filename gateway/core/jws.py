@@ -11,7 +11,8 @@ import base64
 import binascii
 import hashlib
 import json
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
 from enum import StrEnum
 from functools import lru_cache
 from types import MappingProxyType
@@ -25,6 +26,8 @@ from gateway.core.model import Json
 ALG = "Ed25519"
 KID_MAX = 16
 KNOWN_MAX = 128
+SHALLOW = 64
+"""Brackets in a payload; with more it is written again to see whether that can be done."""
 TOKEN_MAX_BYTES = 65_536
 """A message is about a kilobyte; anything longer than this is not ours and is not parsed."""
 
@@ -46,13 +49,28 @@ class KeyRefused(Exception):  # noqa: N818 -- as above
     """Key material that cannot be used. str() says what is wrong and never quotes a secret."""
 
 
+_URL_SAFE = bytes.maketrans(b"+/", b"-_")
+_written = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode
+
+
 def encode(raw: bytes) -> str:
     """base64url without padding."""
-    return base64.urlsafe_b64encode(raw).rstrip(b"=").decode("ascii")
+    return _encoded(raw).decode("ascii")
+
+
+def _encoded(raw: bytes) -> bytes:
+    return binascii.b2a_base64(raw, newline=False).translate(_URL_SAFE).rstrip(b"=")
 
 
 def decode(text: str) -> bytes:
     """The bytes of canonical base64url without padding; ValueError on any other spelling."""
+    try:
+        plain = text.replace("-", "+").replace("_", "/") + "=" * (-len(text) % 4)
+        raw = binascii.a2b_base64(plain)
+        if encode(raw) == text:  # a spelling that comes back is the one there is
+            return raw
+    except ValueError:
+        pass  # below it is said what is wrong
     try:
         raw = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
     except (binascii.Error, ValueError) as exc:
@@ -151,17 +169,24 @@ def compact(payload: Mapping[str, Json]) -> bytes:
 
     ValueError for what has none: infinities, NaN, lone surrogates.
     """
-    return json.dumps(payload, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+    return _written(payload).encode()
 
 
 def seal(typ: TokenType, payload: Mapping[str, Json], key: SigningKey) -> bytes:
     """Sign a payload: the same payload and key give the same ASCII bytes."""
-    header = compact({"alg": ALG, "kid": key.kid, "typ": typ.value})
-    signed = f"{encode(header)}.{encode(compact(payload))}".encode("ascii")
-    return signed + b"." + encode(key.sign(signed)).encode("ascii")
+    signed = _head(typ, key.kid) + _encoded(compact(payload))
+    return signed + b"." + _encoded(key.sign(signed))
 
 
-def _object(raw: bytes, what: str) -> dict[str, Any]:
+@lru_cache(maxsize=64)
+def _head(typ: TokenType, kid: str) -> bytes:
+    """What every token of a type under a key begins with, its dot included."""
+    return _encoded(compact({"alg": ALG, "kid": kid, "typ": typ.value})) + b"."
+
+
+def _reader(what: str) -> Callable[[str], Any]:
+    """What reads the JSON of a `what`. Made once: making it costs as much as reading a receipt."""
+
     def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         found = dict(pairs)
         if len(found) != len(pairs):
@@ -171,9 +196,28 @@ def _object(raw: bytes, what: str) -> dict[str, Any]:
     def no_constant(name: str) -> Any:
         raise TokenRefused(f"the {what} holds {name}, which is not JSON")
 
+    def finite(digits: str) -> float:
+        number = float(digits)
+        if math.isinf(number):
+            raise ValueError("beyond what a float can hold")
+        return number
+
+    return json.JSONDecoder(
+        object_pairs_hook=once, parse_constant=no_constant, parse_float=finite
+    ).decode
+
+
+_READERS = {what: _reader(what) for what in ("header", "payload")}
+
+
+def _object(raw: bytes, what: str) -> dict[str, Any]:
     try:
-        value = json.loads(raw.decode(), object_pairs_hook=once, parse_constant=no_constant)
-        compact(value)  # what cannot be written again (a lone surrogate, 1e400) is not taken
+        text = raw.decode()
+        value = _READERS[what](text)
+        # What cannot be written again is not taken. 1e400 is refused by its reader; a lone
+        # surrogate needs an escape, and what is too deep to write needs many brackets.
+        if "\\u" in text or text.count("[") + text.count("{") > SHALLOW:
+            compact(value)
     except (ValueError, RecursionError) as exc:
         raise TokenRefused(f"the {what} is not JSON") from exc
     if not isinstance(value, dict):

@@ -54,17 +54,17 @@ class Lane:
         "_next",
         "_offered",
         "_passed",
-        "left_us",
+        "look_us",
         "window",
     )
 
     def __init__(self, first: Iterable[Ref] = ()) -> None:
         """first: what goes before all else, in that order.
 
-        left_us: when something that could be offered had to be left; None when all was taken.
+        look_us: when what had to be left is to be looked at again; None when all was taken.
         """
         self.window = WINDOW_LEAST
-        self.left_us: int | None = None
+        self.look_us: int | None = None
         self._offered: dict[StreamKey, dict[int, int]] = {}
         self._count = dict.fromkeys(Stream, 0)
         self._cursor: dict[StreamKey, int] = {}
@@ -83,6 +83,10 @@ class Lane:
         """True while that message is on the way."""
         return sequence in self._offered.get(key, ())
 
+    def offered_us(self, ref: Ref) -> int | None:
+        """When that message was offered; None: it is not on the way."""
+        return self._offered.get(ref.key, {}).get(ref.sequence)
+
     def room(self, stream: Stream) -> int:
         """How many more of the backlog may be offered; the log takes what the alarms leave."""
         log = self._count[Stream.LOG] if stream is Stream.LOG else 0
@@ -90,10 +94,9 @@ class Lane:
 
     def due_us(self) -> int | None:
         """When `take` is to be asked again by itself. Never a moment it was asked at already."""
-        oldest = [next(iter(mine.values())) for mine in self._offered.values() if mine]
-        moments = [offered_us + OFFER_AGAIN_US for offered_us in oldest]
-        if self.left_us is not None:
-            moments.append(self.left_us + LOOK_AGAIN_US)
+        moments = [offered_us + OFFER_AGAIN_US for offered_us in self._oldest()]
+        if self.look_us is not None:
+            moments.append(self.look_us)
         return min(moments, default=None)
 
     # --- offers ----------------------------------------------------------------------------------
@@ -114,11 +117,15 @@ class Lane:
         self._cursor.pop(key, None)
         self._offered.pop(key, None)
 
-    def settle(self, key: StreamKey, struck: Iterable[tuple[int, int]], now_us: int | None) -> None:
-        """These numbers have been receipted; now_us None: nothing is learnt from when."""
+    def settle(self, key: StreamKey, struck: Iterable[tuple[int, int]], now_us: int | None) -> bool:
+        """These numbers have been receipted; now_us None: nothing is learnt from when.
+
+        True when some had been offered here, and nothing offered as early is left: whoever heard
+        them has missed nothing.
+        """
         mine = self._offered.get(key)
         if not mine:
-            return
+            return False
         offered: list[int] = []
         for first, last in struck:
             if last - first < len(mine):
@@ -127,8 +134,16 @@ class Lane:
                 numbers = [number for number in mine if first <= number <= last]
             offered += map(mine.pop, numbers)
         self._count[key.stream] -= len(offered)
-        if offered and now_us is not None:
+        if not offered:
+            return False
+        if now_us is not None:
             self._pace(len(offered), now_us - max(offered))
+        earliest_us = min(offered)
+        return all(at_us > earliest_us for at_us in self._oldest())
+
+    def _oldest(self) -> list[int]:
+        """When the oldest offer of each key that is on the way was made."""
+        return [next(iter(mine.values())) for mine in self._offered.values() if mine]
 
     def _pace(self, count: int, took_us: int) -> None:
         least_us = took_us if self._least_us is None else min(self._least_us, took_us)
@@ -140,10 +155,11 @@ class Lane:
 
     # --- what comes next -------------------------------------------------------------------------
 
-    def expire(self, now_us: int, waited_for: Container[Ref]) -> None:
+    def expire(self, now_us: int, waited_for: Container[Ref], *, few: bool) -> None:
         """What was offered long ago is on the way no more.
 
         waited_for: raised alarms that nobody has received; they are repeated before the others.
+        few: all alarms that are owed fit the least window, so they are repeated as they happened.
         """
         due = [
             (offered_us, Ref(key, sequence))
@@ -155,22 +171,30 @@ class Lane:
             self.window = WINDOW_LEAST
             self._drop(ref for _, ref in due)
             refs = [ref for _, ref in sorted(due)]
+            if few:
+                refs = [ref for ref in refs if ref.key.stream is Stream.LOG]
+                self._next = dict.fromkeys(self.again(Stream.LOG))
+                self._first = {}
+                for key in [key for key in self._cursor if key.stream is Stream.ALARM]:
+                    del self._cursor[key]
             first = [ref for ref in reversed(refs) if ref in waited_for]
             self._first = dict.fromkeys([*first, *self._first][:FIRST_AGAIN])
             others = [ref for ref in refs if ref not in self._first]
             self._next = dict.fromkeys([*self._next, *others][:NEXT_AGAIN])
 
-    def unheard(self, before_us: int, first: Iterable[Ref]) -> None:
-        """Nobody listened until then: what was offered earlier begins anew, in order."""
-        self._drop(
+    def anew(self, unheard_us: int, first: Iterable[Ref]) -> None:
+        """What was offered until then, that moment in, begins anew, in order."""
+        unheard = [
             Ref(key, sequence)
-            for key, mine in list(self._offered.items())
-            for sequence, offered_us in list(mine.items())
-            if offered_us < before_us
-        )
-        self._first, self._next = dict.fromkeys(first), {}
-        self._cursor.clear()
-        self.left_us = None
+            for key, mine in self._offered.items()
+            for sequence, offered_us in mine.items()
+            if offered_us <= unheard_us
+        ]
+        if unheard:
+            self._drop(unheard)
+            self._first, self._next = dict.fromkeys(first), {}
+            self._cursor.clear()
+            self.look_us = None
 
     def _drop(self, refs: Iterable[Ref]) -> None:
         for ref in refs:

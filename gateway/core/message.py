@@ -232,7 +232,8 @@ def _said(value: Any) -> AlarmState:
 class Heartbeat:
     """A gateway's sign of life on one route and uplink; `number` rises per (start, route, uplink).
 
-    heads: the last sequence of each stream, so that a lost last message shows. open: alarm ids.
+    heads: the last sequence of each stream, so that a lost last message shows. open: alarm ids;
+    open_more: how many older ones are open that it does not name.
     """
 
     number: int
@@ -247,10 +248,11 @@ class Heartbeat:
     open: tuple[str, ...] = ()
     isolated: tuple[str, ...] = ()
     modes: tuple[str, ...] = field(default=())
+    open_more: int = 0
 
 
 def heartbeat_payload(beat: Heartbeat) -> dict[str, Json]:
-    """A Heartbeat as JSON; the last three members are left out when empty."""
+    """A Heartbeat as JSON; the lists, and a count of 0, are left out."""
     payload: dict[str, Json] = {
         "number": beat.number,
         "ledger": beat.ledger,
@@ -264,6 +266,8 @@ def heartbeat_payload(beat: Heartbeat) -> dict[str, Json]:
     }
     lists = {"open": beat.open, "isolated": beat.isolated, "modes": beat.modes}
     payload.update({name: list(value) for name, value in lists.items() if value})
+    if beat.open_more:
+        payload["open_more"] = beat.open_more
     return payload
 
 
@@ -283,6 +287,7 @@ def read_heartbeat(payload: Mapping[str, Any]) -> Heartbeat:
         open=member.parsed("open", _texts, []),
         isolated=member.parsed("isolated", _texts, []),
         modes=member.parsed("modes", _texts, []),
+        open_more=member.optional_number("open_more") or 0,
     )
     member.done()
     return beat

@@ -31,8 +31,9 @@ PAIR: dict[tuple[Level, Level], Level] = {
 }
 """The truth table of a change-over pair. Whatever is not listed could not be read: UNKNOWN.
 
-A healthy switch passes through "both open" in a few ms of travel, so UNKNOWN counts after 200 ms.
-A cut NO wire and a shorted NC wire look like rest: only a press shows them.
+A healthy switch passes through "both open" in a few ms of travel, so UNKNOWN counts after 200 ms,
+on a unit, which is looked at five times a second, after 450 (`debounce.ON_A_UNIT`). A cut NO wire
+and a shorted NC wire look like rest: only a press shows them.
 """
 
 UNCOUNTED_US = 1_000_000
@@ -74,6 +75,7 @@ class Monitor:
         "_active_us",
         "_blind",
         "_debouncer",
+        "_doubted",
         "_faults",
         "_found",
         "_inputs",
@@ -113,6 +115,7 @@ class Monitor:
         self._rests_us: int | None = None
         self._shown = Level.UNKNOWN
         self._blind = False
+        self._doubted = False
         self._found: Level | None = None
         self._faults: dict[str, dict[str, Json]] = {}
         self._to_prove: set[Level] = set()
@@ -250,21 +253,23 @@ class Monitor:
         at_us, counters = confirmed.at_us, self._presses.inputs
         if not counters:
             return False
+        told = self._presses.counted_since(at_us - SAME_PRESS_US)
         if confirmed.initial:
-            # found pressed: only the closing of a contact closed at rest is still to be counted
-            self._presses.level_told(at_us, counters - {self._point.input.normally_open})
-            return self._presses.counted_since(at_us - SAME_PRESS_US)
+            if not told:  # found pressed: its counter may have been read before it was
+                self._presses.level_led(at_us, opens_at_rest=self._point.input.normally_open)
+            return told
+        if self._doubted:
+            return True
         if self._point.input.normally_open in counters and self._by_hand():
-            if not self._presses.counted_since(at_us - SAME_PRESS_US):
+            if not told:
                 self._uncounted_us = at_us + UNCOUNTED_US
             return True
         # a contact closed at rest counts when it is let go, and a machine never waits to be told
-        if self._rests_us is not None:
-            return True
-        if self._presses.counted_since(at_us - rule_for(self._point).window_us):
-            return True
-        self._presses.level_told(at_us, counters)
-        return False
+        just = self._presses.counted_since(at_us - rule_for(self._point).window_us)
+        if self._rests_us is None and not just:
+            self._presses.level_told(at_us, counters)
+            return False
+        return True
 
     def _by_hand(self) -> bool:
         return self._point.person_operated or self._point.kind is PointKind.RESET_KEY
@@ -301,6 +306,7 @@ class Monitor:
                     found = [] if self._told_by_count(confirmed) else [self._show(confirmed)]
                 return found + self._proof(level, at_us)
             case Level.NORMAL:
+                self._doubted = False
                 found = self._clear(failing, at_us) if failing else [self._show(confirmed)]
                 return [*self._clear("stuck", at_us), *found, *self._proof(level, at_us)]
             case _:  # UNKNOWN
@@ -336,10 +342,9 @@ class Monitor:
             return False
         if self._presses.counted_since(at_us - SAME_PRESS_US):
             return False
-        closed = point.input.normally_closed
-        if closed is not None and self._inputs[closed] is Level.ACTIVE:
-            # the contact that opened will count its closing when the button is let go
-            self._presses.level_told(at_us, self._presses.inputs & {closed})
+        # a sound button between two looks is no different: then both contacts have yet to count it
+        self._presses.level_led(at_us, opens_at_rest=point.input.normally_open)
+        self._doubted = bool(self._presses.inputs)
         return True
 
     def _silent(self) -> bool:

@@ -2,7 +2,8 @@
 
 Derived from the ledger: numbers only, never bytes. A message leaves when the route's own signed
 Receipt covers it, and for nothing less. Alarms are offered on every connected uplink, the log on
-the first good one; a new alarm does not wait behind the backlog of its own stream.
+the first good one; a new alarm does not wait behind the backlog of its own stream. On a new
+connection the backlog waits until somebody listens: `hold.py` says for how long.
 """
 
 from __future__ import annotations
@@ -11,8 +12,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from gateway.core.hold import Hold
 from gateway.core.kinds import class_of, phase_of
-from gateway.core.lane import WINDOW_MOST, Lane, Ref
+from gateway.core.lane import LOOK_AGAIN_US, WINDOW_LEAST, WINDOW_MOST, Lane, Ref
 from gateway.core.model import US_PER_MS, Message, Receipt, Stream, StreamKey
 from gateway.core.premises import Route
 from gateway.core.ranges import Ranges
@@ -46,7 +48,8 @@ class Overdue:
 class _Awaited:
     """One raised alarm's clock on this route. ref: None when it was received before this start.
 
-    answered: a person somewhere has spoken; only the receipt is still waited for.
+    answered: a person somewhere has spoken; only the receipt is still waited for. gone: its bytes
+    are on no disk any more, so that it is not owed says nothing of its having come.
     """
 
     ref: Ref | None
@@ -55,6 +58,7 @@ class _Awaited:
     received: bool = False
     overdue: bool = False
     answered: bool = False
+    gone: bool = False
     steps: int = 0
 
 
@@ -65,6 +69,7 @@ class Outbox:
         self._route = route
         self._owed: dict[StreamKey, Ranges] = {}
         self._lanes: dict[str, Lane] = {}
+        self._holds: dict[str, Hold] = {}
         self._awaited: dict[str, _Awaited] = {}
 
     def restore(
@@ -135,19 +140,34 @@ class Outbox:
 
     # --- uplinks ---------------------------------------------------------------------------------
 
-    def up(self, uplink: str) -> None:
+    def up(self, uplink: str, now_us: int) -> None:
         """A new connection: everything owed is offered on it from the start."""
         self._lanes[uplink] = Lane(self._before_the_backlog())
+        self._holds[uplink] = Hold(now_us)
 
     def down(self, uplink: str) -> None:
         """The connection is gone."""
         self._lanes.pop(uplink, None)
+        self._holds.pop(uplink, None)
 
-    def unheard(self, uplink: str, before_us: int) -> None:
-        """Nobody listened on this uplink until then: what was offered earlier is due at once."""
+    def heard(self, uplink: str, unheard_us: int) -> None:
+        """Somebody listens on this uplink; what was offered until then is due at once."""
+        if uplink in self._lanes:
+            self._holds[uplink].end()
+            self._anew(uplink, unheard_us)
+
+    def acked(self, uplink: str, ref: Ref, now_us: int, *, nobody: bool) -> None:
+        """The broker of an uplink has taken an offer; nobody: and knows of no subscriber."""
         lane = self._lanes.get(uplink)
-        if lane is not None:
-            lane.unheard(before_us, self._before_the_backlog())
+        if lane is None or ref.key.stream is Stream.LOG:
+            return
+        self._holds[uplink].acked(ref, now_us, nobody=nobody)
+        offered_us = lane.offered_us(ref)
+        if nobody and offered_us is not None:
+            self._anew(uplink, offered_us)
+
+    def _anew(self, uplink: str, unheard_us: int) -> None:
+        self._lanes[uplink].anew(unheard_us, self._before_the_backlog())
 
     def _before_the_backlog(self) -> list[Ref]:
         """Raised alarms nobody has received, oldest first; none where a moment brings all."""
@@ -183,16 +203,35 @@ class Outbox:
             return []
         due_us = lane.due_us()
         if due_us is not None and due_us <= now_us:
-            lane.expire(now_us, self._unreceived())
+            few = self.count(Stream.ALARM) <= WINDOW_LEAST
+            lane.expire(now_us, self._unreceived(), few=few)
+        hold = self._holds[uplink]
+        unheard_us = hold.run_out(now_us)
+        if unheard_us is not None:
+            self._anew(uplink, unheard_us)
         taken: list[Ref] = []
+        if hold.holds and self._knock(lane, hold, now_us, taken, limit):
+            return taken
         left = False
         for stream in Stream:
             if stream is Stream.ALARM or log:
                 left = self._fill(lane, stream, now_us, taken, limit) or left
             else:
                 left = left or self.count(stream) > 0
-        lane.left_us = now_us if left else None
+        lane.look_us = now_us + LOOK_AGAIN_US if left else None
         return taken
+
+    def _knock(self, lane: Lane, hold: Hold, now_us: int, taken: list[Ref], limit: int) -> bool:
+        """Take the first of the alarms and nothing else; False when there is no need to wait."""
+        if hold.knocked is None or not self.owes(hold.knocked):
+            self._fill(lane, Stream.ALARM, now_us, taken, min(limit, 1))
+            if taken:
+                hold.knocked = taken[0]
+            elif hold.asks and limit > 0:
+                hold.end()
+                return False
+        lane.look_us = hold.until_us if self._owed else None
+        return True
 
     def _fill(self, lane: Lane, stream: Stream, now_us: int, taken: list[Ref], limit: int) -> bool:
         """Take of one stream what the window has room for; True when `limit` was in the way."""
@@ -234,7 +273,9 @@ class Outbox:
             return []
         struck = [part for first, last in ranges for part in owed.take(first, last)]
         for name, lane in self._lanes.items():
-            lane.settle(key, struck, now_us if name == uplink else None)
+            missed_none = lane.settle(key, struck, now_us if name == uplink else None)
+            if missed_none and name == uplink:
+                self._holds[name].end()
         if not owed:
             del self._owed[key]
             for lane in self._lanes.values():
@@ -250,19 +291,29 @@ class Outbox:
         if not struck and not receipt.alarms:
             return [], []
         named = {word.alarm for word in receipt.alarms}
+        waiting = {name: waits for name, waits in self._awaited.items() if not waits.received}
         received = []
-        for alarm, waits in self._awaited.items():
-            if self._has_come(alarm, waits, named):
+        for alarm, waits in waiting.items():
+            if alarm in named or self._has_come(waits, receipt.key, ranges):
                 waits.received = True
                 received.append(alarm)
         for alarm in received:
             self._receipted(alarm)
         return struck, received
 
-    def _has_come(self, alarm: str, waits: _Awaited, named: set[str]) -> bool:
-        if waits.received or waits.ref is None:
+    def _has_come(self, waits: _Awaited, key: StreamKey, ranges: list[tuple[int, int]]) -> bool:
+        if waits.ref is None:
             return False
-        return alarm in named or not self.owes(waits.ref)
+        if waits.gone:  # only a receipt's own word counts for it
+            number = waits.ref.sequence
+            return waits.ref.key == key and any(low <= number <= high for low, high in ranges)
+        return not self.owes(waits.ref)
+
+    def gone(self, ref: Ref) -> None:
+        """Its bytes are on no disk any more: it is owed no longer, and nobody has received it."""
+        self.settle(ref.key, [(ref.sequence, ref.sequence)])
+        for waits in self._awaited.values():
+            waits.gone = waits.gone or waits.ref == ref
 
     def answered(self, alarm: str) -> None:
         """A person has acknowledged it, or it has ended: no further route is called.

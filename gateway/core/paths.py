@@ -48,6 +48,7 @@ class Path:
         "_numbers",
         "_quiet_us",
         "_sent_us",
+        "_unheard_us",
         "_up_us",
         "_why",
         "in_use",
@@ -79,6 +80,7 @@ class Path:
         self._answered = False
         self._beats: dict[int, int] = {}
         self._up_us = now_us
+        self._unheard_us = 0
         self._lost_us: int | None = now_us
         self._heard_us = now_us
         self._quiet_us = now_us
@@ -155,6 +157,7 @@ class Path:
         self._answered = False
         self._beats.clear()
         self._up_us = now_us
+        self._unheard_us = 0
         self._sent_us = None
 
     def down(self, now_us: int, why: str) -> None:
@@ -185,13 +188,15 @@ class Path:
     def echo(self, number: int, now_us: int) -> int | None:
         """The centre has echoed that heartbeat on this uplink; another path's changes nothing.
 
-        When earlier ones on this connection went unanswered, the centre was not listening: gives
-        the moment this one was sent, before which an offer may have reached nobody.
+        Gives until when an offer on this connection may have reached nobody: when earlier
+        heartbeats went unanswered, until this one was sent; else as before, and 0 for never.
+        None: it echoes nothing that is waited for.
         """
         if self._awaiting is None or number < self._awaiting[0] or number not in self._beats:
             return None
         sent_us = self._beats.pop(number)
-        missed = any(earlier < number for earlier in self._beats)
+        if any(earlier < number for earlier in self._beats):
+            self._unheard_us = sent_us
         self._beats.clear()
         self._answered = True
         late = self._awaiting_until_us() < now_us
@@ -200,7 +205,7 @@ class Path:
         self._heard_us = now_us
         if self._faulty_us is not None and (late or self._good_since_us is None):
             self._good_since_us = now_us
-        return sent_us if missed else None
+        return self._unheard_us
 
     def refused(self, why: str, now_us: int, *, nobody: bool) -> list[Fact]:
         """The broker says that a publish went nowhere: no need to wait for the echo.

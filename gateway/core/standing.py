@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from gateway.core.kinds import class_of, kind_of, phase_of
 from gateway.core.model import US_PER_MS, Event, Fact, Json
 from gateway.core.premises import PERSON_OPERATED, Premises
+from gateway.core.timekeeping import UNSYNCHRONISED_AFTER_US
 
 PATIENCE_US = 120_000_000
 """Any fault but those below is found again within so long of a start: a silent unit takes 8 s, a
@@ -54,6 +55,8 @@ def patience_of(premises: Premises) -> Patience:
             longest_ms = max(route.receipt_within_ms, route.acknowledge_within_ms or 0)
         elif kind == "path" and uplink is not None:
             longest_ms = 2 * uplink.heartbeat_ms
+        elif kind == "clock":
+            longest_ms = UNSYNCHRONISED_AFTER_US // US_PER_MS
         return max(PATIENCE_US, longest_ms * US_PER_MS + _MARGIN_US)
 
     return patience_us

@@ -9,4 +9,6 @@ prune.py     what may leave              leaving.py  what leaves, and when
 room.py      how much disk it may take   carry.py    one file's contents into another
 writer.py    the thread                  backlog.py  what waits to be written
 mending.py   when to look for a disk     disk.py     opens ledger and thread
+aside.py     corrupt files beside it     found.py    what a disk held from before
+look.py      how its file is, for people
 """

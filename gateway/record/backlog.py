@@ -14,6 +14,7 @@ from functools import partial
 from itertools import islice
 from typing import Any, TypeVar
 
+from gateway.core.kinds import class_of
 from gateway.core.model import Message, Stream, StreamKey
 from gateway.core.ranges import Ranges
 from gateway.record.entry import Entry, LedgerError, StorageTrouble
@@ -42,7 +43,9 @@ class _Waiting:
     def __init__(self, entry: Entry, future: asyncio.Future[None]) -> None:
         self.entry = entry
         self.future = future
-        self.log_only = all(m.key.stream is Stream.LOG for m in entry.messages)
+        # one that no route is owed is none of the log's either: it must be known to be open
+        alarm = class_of(entry.event.type) == "alarm"
+        self.log_only = not alarm and all(m.key.stream is Stream.LOG for m in entry.messages)
 
 
 class _Job:
@@ -90,7 +93,7 @@ class Backlog:
         self._in_hand = 0
         self._settles: Settles = {}
         self._jobs: list[_Job] = []
-        self._given_up: list[Message] = []
+        self._given_up: dict[StreamKey, Ranges] = {}
 
     def __len__(self) -> int:
         """Entries that are not on disk yet."""
@@ -118,7 +121,9 @@ class Backlog:
                 del self._entries[index]
                 self._log_only -= 1
                 self.dropped += 1
-                self._given_up += waiting.entry.messages
+                for message in waiting.entry.messages:  # its number, never its bytes
+                    numbers = self._given_up.setdefault(message.key, Ranges())
+                    numbers.add(message.sequence, message.sequence)
                 return waiting
         return None
 
@@ -173,9 +178,10 @@ class Backlog:
             jobs: list[_Job] = []
             if to_the_end or self.trouble:
                 jobs, self._jobs = self._jobs, jobs
-            given_up, self._given_up = self._given_up, []
-        for message in given_up:
-            ledger.dropped.add(message.key, message.sequence)
+            given_up, self._given_up = self._given_up, {}
+        for key, numbers in given_up.items():
+            for first, last in numbers:
+                ledger.dropped.add(key, first, last)
         well = self._write(ledger, batch) and self._settle(ledger, settles)
         if not well:
             with self._lock:
@@ -201,6 +207,11 @@ class Backlog:
             text = "a page of the ledger makes no sense"
             failure = self._failed(LedgerError(StorageTrouble.CORRUPT, text))
         return None if failure is not None else more[0]
+
+    def stumbled(self, defect: Exception) -> None:
+        """Something nobody had reckoned with has ended a round; what waits is tried again."""
+        text = f"the ledger's writer failed: {defect!r}"
+        self._failed(LedgerError(StorageTrouble.OTHER, text))
 
     def move(self, ledger: Ledger, had: Opened[LedgerFile]) -> None:
         """Go on in the file that was found in the ledger's place."""

@@ -29,6 +29,19 @@ _NEEDED = (
     "SELECT event FROM open_fault",
     "SELECT max(number) FROM event WHERE type = 'state.inventory'",
 )
+_STREAMS = (
+    "SELECT stream.number, ledger, epoch, start FROM stream JOIN start ON begun = start.number"
+)
+_OVER = (
+    (
+        "SELECT open_alarm.alarm, keys FROM open_alarm LEFT JOIN event ON id = open_alarm.alarm",
+        "DELETE FROM open_alarm WHERE alarm = ?",
+    ),
+    (
+        "SELECT name, keys FROM open_fault LEFT JOIN event ON number = open_fault.event",
+        "DELETE FROM open_fault WHERE name = ?",
+    ),
+)
 _READING = "what the other file holds could not be read"
 
 
@@ -58,8 +71,7 @@ class Carrying:
         """
         own = "SELECT id FROM ledger"
         if not self._source.damaged and list(self._rows(own)) == list(self._into.rows(own)):
-            for over in ("DELETE FROM owed", "DELETE FROM open_alarm", "DELETE FROM open_fault"):
-                self._into.run(over)
+            self._forget_what_is_over()
         for number, *row in self._rows("SELECT * FROM start ORDER BY number"):
             ledger, epoch, start, boot, utc_ms = row
             known = "SELECT number FROM start WHERE ledger = ? AND epoch = ? AND start = ?"
@@ -82,6 +94,29 @@ class Carrying:
         for first, last in owed:
             self._owe(first, last)
         self._answers()
+
+    def _forget_what_is_over(self) -> None:
+        """Of the starts the source has seen it knows what is owed and open; of others it does not.
+
+        Those are of another card of this gateway that ran on by itself, or of a ledger before.
+        """
+        (own,) = next(self._rows("SELECT id FROM ledger"))
+        seen = {tuple(row) for row in self._rows("SELECT ledger, epoch, start FROM start")}
+        epochs = {epoch for ledger, epoch, _ in seen if ledger == own}
+        known: set[int] = set()
+        for number, ledger, epoch, start in self._into.rows(_STREAMS):
+            # an epoch it does not name has left it, with all that was of it, or has not begun there
+            past = ledger == own and epoch not in epochs and epoch < max(epochs, default=0)
+            if past or (ledger, epoch, start) in seen:
+                known.add(number)
+        for first, _ in list(self._into.rows("SELECT first, last FROM owed")):
+            if first >> SEQUENCE_BITS in known:
+                self._into.run("DELETE FROM owed WHERE first = ?", (first,))
+        for query, over in _OVER:
+            for name, packed in list(self._into.rows(query)):
+                keys = array("q", packed or b"")
+                if not keys or any(key >> SEQUENCE_BITS in known for key in keys):
+                    self._into.run(over, (name,))
 
     def _wanted(self, owed: list[tuple[int, int]], *, settled: bool) -> list[int]:
         """The events to bring, in the order they were recorded."""

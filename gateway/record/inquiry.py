@@ -140,6 +140,14 @@ class Inquiry:
                     owed.append(Message(stream, sequence, event, kind, alarm, token))
         return owed
 
+    def oldest(self) -> Event | None:
+        """The first event held; None in a ledger that holds none."""
+        with self._file.reading("the oldest event could not be read"):
+            row = self._file.one(
+                "SELECT id, type, alarm, utc_ms, body FROM event ORDER BY number LIMIT 1"
+            )
+            return revive(*row) if row else None
+
     def last_inventory(self) -> Event | None:
         """The newest state.inventory recorded: what the centres were last told is supervised."""
         with self._file.reading("the last inventory could not be read"):

@@ -48,10 +48,10 @@ class DroppedLog:
         self.count = 0
         self._untold: dict[StreamKey, Ranges] = {}
 
-    def add(self, key: StreamKey, sequence: int) -> None:
-        """A number of a stream is nowhere any more."""
-        self.count += 1
-        self._untold.setdefault(key, Ranges()).add(sequence, sequence)
+    def add(self, key: StreamKey, first: int, last: int) -> None:
+        """Numbers of a stream, both ends in, are nowhere any more."""
+        self.count += last - first + 1
+        self._untold.setdefault(key, Ranges()).add(first, last)
 
     def take(self) -> list[Dropped]:
         """What has come together since the last time, a stream each."""
@@ -175,7 +175,8 @@ class Leaving:
     def _give_up(self, keys: Sequence[int]) -> None:
         streams = dict(self._asked.streams()) if keys else {}
         for key in keys:
-            self._dropped.add(streams[key >> SEQUENCE_BITS], key & SEQUENCE_MAX)
+            number = key & SEQUENCE_MAX
+            self._dropped.add(streams[key >> SEQUENCE_BITS], number, number)
 
     def prune(self, *, before_utc_ms: int, limit: int) -> int:
         """Settled events stamped before that leave now; how many did."""

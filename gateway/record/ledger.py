@@ -11,13 +11,14 @@ from __future__ import annotations
 from array import array
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
-from typing import Any, Self
+from dataclasses import replace
+from typing import Self
 
 from gateway.core.jws import digest
 from gateway.core.kinds import class_of, phase_of
 from gateway.core.model import Event, Message, Stamp, StreamKey
 from gateway.core.ranges import Ranges
+from gateway.record.aside import move_aside, read_to_the_end
 from gateway.record.entry import (
     Entry,
     Identity,
@@ -26,15 +27,16 @@ from gateway.record.entry import (
     StorageTrouble,
     body_of,
 )
-from gateway.record.file import LedgerFile, move_aside
+from gateway.record.file import LedgerFile
+from gateway.record.found import Found, found_in
 from gateway.record.inquiry import Inquiry
 from gateway.record.leaving import DroppedLog, Leaving
-from gateway.record.opening import Begin, Opened, bring, lay_out, opened, saved
+from gateway.record.opening import Begin, Opened, bring, lay_out, opened, saved, together
 from gateway.record.owed import SEQUENCE_BITS, SEQUENCE_MAX
 from gateway.record.room import Place
 from gateway.record.standing import Standing
 
-__all__ = ["Entry", "Identity", "Ledger", "LedgerBusy", "LedgerError", "StorageTrouble"]
+__all__ = ["Entry", "Found", "Identity", "Ledger", "LedgerBusy", "LedgerError", "StorageTrouble"]
 
 _ADD_EVENT = "INSERT INTO event (id, type, alarm, utc_ms, body, keys) VALUES (?, ?, ?, ?, ?, ?)"
 _ADD_MESSAGE = "INSERT INTO message VALUES (?, ?, ?)"
@@ -46,30 +48,6 @@ _SETTLED = (
 
 SETTLED_EVERY_MS = 3_600_000
 """How exactly it is kept when a stream was last settled: every receipt would cost a page."""
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """What a disk held that a running ledger has moved to, from before it was there.
-
-    aside: where a corrupt file went that was in the way; why: what was wrong with it. lost: how
-    many owed messages could not be brought from the file before, None when nothing could.
-    """
-
-    owed: Mapping[StreamKey, list[tuple[int, int]]] = field(default_factory=dict)
-    owed_alarms: Sequence[Message] = ()
-    open_events: Sequence[Event] = ()
-    open_faults: Sequence[Event] = ()
-    holders: Mapping[str, list[str]] = field(default_factory=dict)
-    aside: str | None = None
-    why: str | None = None
-    lost: int | None = 0
-
-    @property
-    def debts(self) -> dict[str, Any]:
-        """What of it is owed, under the names a start has for it."""
-        owed = {"owed": self.owed, "owed_alarms": self.owed_alarms}
-        return owed | {"holders": self.holders, "open_events": self.open_events}
 
 
 class Ledger(Inquiry):
@@ -87,6 +65,7 @@ class Ledger(Inquiry):
         self._found: Found | None = None
         self._aside: str | None = None
         self._moves = 0
+        self._unkept: dict[str, str] = {}
         self.dropped = DroppedLog()
         with file.writing("the start could not be recorded"):
             ledger = lay_out(file, begin.fresh_id)
@@ -127,7 +106,8 @@ class Ledger(Inquiry):
 
         A corrupt or foreign file (its WAL with it) is renamed to `<path>.corrupt-<utc_ms>`, named
         in `set_aside` with the reason in `set_aside_why`, and replaced; what was owed comes into
-        the new one as far as it can be read, `lost` says how much cannot. Where no file can be had
+        the new one as far as it can be read, `lost` says how much cannot. One that an earlier start
+        was cut off from reading is read now. Where no file can be had
         the ledger is in memory under the id `fresh_id`, `durable` is False and `trouble` says why.
         Raises LedgerBusy when another process holds the file.
         """
@@ -138,9 +118,7 @@ class Ledger(Inquiry):
         except LedgerError as exc:
             return cls.without(place, begin, trouble=str(exc))
         ledger = had.taken
-        ledger.set_aside, ledger.set_aside_why = had.aside, had.why
-        if had.aside is not None:
-            ledger.save(had.aside)
+        ledger.save(had.why)
         return ledger
 
     @classmethod
@@ -158,10 +136,13 @@ class Ledger(Inquiry):
         """As `without` a place."""
         return cls.without(None, Begin(start, fresh_id, boot, utc_ms), trouble=trouble)
 
-    def save(self, aside: str) -> None:
-        """Bring over what is owed in a file that was set aside, as far as it can be read."""
+    def save(self, why: str | None) -> None:
+        """Bring over what is owed in files that were set aside, as far as it can be read."""
         assert self.place is not None
-        self.lost = saved(replace(self.place, path=aside), self._file)
+        found = saved(self.place, self._file)
+        if found is not None:
+            self.set_aside, self.lost = found
+            self.set_aside_why = why or "an earlier start was cut off from reading it"
 
     def close(self) -> None:
         """Put everything into the one file and let go of it. Safe to call twice."""
@@ -218,20 +199,19 @@ class Ledger(Inquiry):
         raises the file is let go of, and the ledger is where it was.
         """
         file, source, found = had.taken, self._file, Found()
+        assert self.place is not None
         try:
             asked = Inquiry(file)
             native = asked.native()
             lost = 0 if asked.holds(self.identity) else None
-            if native != self._native:  # of this ledger's own the running gateway knows better
-                found = Found(
-                    owed=asked.owed(),
-                    owed_alarms=asked.owed_alarms(),
-                    open_events=asked.open_alarms(),
-                    open_faults=asked.open_faults(),
-                    holders=asked.holders(),
-                )
+            if native != self._native or not self.durable:
+                found = found_in(asked)  # of this ledger's own the running gateway knows better
             if source.alive:
                 lost = bring(source, file)
+            known = found_in(asked)
+            corrupt = saved(self.place, file, but=self._aside)
+            if corrupt is not None:
+                found = found.and_also(found_in(asked).beyond(known))
             with file.writing("the start could not be recorded"):
                 began = self._enter(file)
         except BaseException:
@@ -242,17 +222,22 @@ class Ledger(Inquiry):
         self._work_on(file)
         source.abandon()
         self.trouble = None
-        self._found = replace(found, aside=self._aside or had.aside, why=had.why, lost=lost)
-        self._aside = None
+        aside, more_lost = corrupt or (had.aside, 0)
+        if self._aside is not None:
+            aside, self._aside = read_to_the_end(self.place.path, self._aside), None
+        lost = together([lost, more_lost, had.lost])
+        self._found = replace(found, aside=aside, why=had.why, lost=lost)
 
     # --- housekeeping -------------------------------------------------------------------------
 
     def tidy(self, *, idle: bool) -> bool:
         """One short step of the housekeeping that is due; True when more is.
 
-        The WAL goes into the file, what is old leaves, what has no room leaves; no append ever
-        does any of it.
+        What could not be kept is, the WAL goes into the file, what is old leaves, what has no room
+        leaves; no append ever does any of it.
         """
+        if self._unkept:
+            self.keep({})
         more = self._leaving.step(idle=idle)
         if self._leaving.forgot:
             self._streams.clear()
@@ -328,6 +313,8 @@ class Ledger(Inquiry):
                 text = f"number {message.sequence} of {message.key.route} is another event's"
                 raise LedgerError(StorageTrouble.REFUSED, text)
         self._kept.put(entry.kept)
+        for name in entry.kept:
+            self._unkept.pop(name, None)
         return [key for key, _ in fresh]
 
     def _conclude(self, event: Event) -> None:
@@ -374,6 +361,15 @@ class Ledger(Inquiry):
             return self._owed.take(number, ranges)
 
     def keep(self, values: Mapping[str, str]) -> None:
-        """Remember the newest value of these names, without an event."""
-        with self._file.writing("what must outlive a restart could not be kept"):
-            self._kept.put(values)
+        """Remember the newest value of these names, without an event.
+
+        LedgerError: not yet; every `tidy` tries again, so that whoever asked may forget it.
+        """
+        unkept, self._unkept = {**self._unkept, **values}, {}
+        try:
+            with self._file.writing("what must outlive a restart could not be kept"):
+                self._kept.put(unkept)
+        except LedgerError as exc:
+            if exc.reason is not StorageTrouble.REFUSED:  # what no disk takes holds nothing up
+                self._unkept = unkept
+            raise

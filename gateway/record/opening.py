@@ -6,13 +6,14 @@ Used by a start, and by a running ledger whose file has failed or was never ther
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
+from gateway.record.aside import move_aside, read_to_the_end, still_to_read
 from gateway.record.carry import Carrying
 from gateway.record.entry import LedgerError, StorageTrouble
-from gateway.record.file import LedgerFile, move_aside
+from gateway.record.file import LedgerFile
 from gateway.record.inquiry import Inquiry
 from gateway.record.room import Place
 from gateway.record.schema import SCHEMA, UPGRADES
@@ -36,11 +37,15 @@ class Begin:
 
 @dataclass(frozen=True, slots=True)
 class Opened(Generic[T]):
-    """What was taken of a sound file; the path of a corrupt one that was in its place, and why."""
+    """What was taken of a sound file; the path of a corrupt one that was in its place, and why.
+
+    lost: how much that owed is in no file any more, None when nobody knows.
+    """
 
     taken: T
     aside: str | None = None
     why: str | None = None
+    lost: int | None = 0
 
 
 def opened(place: Place, begin: Begin, take: Callable[[LedgerFile], T]) -> Opened[T]:
@@ -122,18 +127,47 @@ def bring(source: LedgerFile, into: LedgerFile) -> int | None:
     return None if carrying.blind else carrying.lost
 
 
-def saved(aside: Place, into: LedgerFile) -> int | None:
-    """As `bring`, from a file that was set aside; None when nothing of it could be read.
+def saved(
+    place: Place, into: LedgerFile, *, but: str | None = None
+) -> tuple[str, int | None] | None:
+    """Bring over what files that were moved aside owe, as far as they can be read.
 
-    A disk that fails meanwhile is no reason not to start: what is not brought stays in the file.
+    Where the last of them is now, and how many messages of all are lost, None when nobody knows;
+    or None: there is no such file. but: one that is read elsewhere. A disk that fails meanwhile is
+    no reason not to start: what is not brought is tried again by the next one.
     """
+    last, losses = None, list[int | None]()
+    for aside in still_to_read(place.path):
+        if aside == but:
+            continue
+        last = aside
+        try:
+            losses.append(_brought(replace(place, path=aside), into))
+        except LedgerError:
+            losses.append(None)
+        else:
+            last = read_to_the_end(place.path, aside)
+    return None if last is None else (last, together(losses))
+
+
+def _brought(aside: Place, into: LedgerFile) -> int | None:
     try:
         source = LedgerFile.found(aside.path, vfs=aside.vfs)
-    except LedgerError:
+    except LedgerError as exc:
+        if exc.reason not in _SENSELESS:
+            raise
         return None
     try:
         return bring(source, into)
-    except LedgerError:
-        return None
     finally:
         source.abandon()
+
+
+def together(losses: Iterable[int | None]) -> int | None:
+    """Several losses as one; None where nobody knows one of them."""
+    total = 0
+    for lost in losses:
+        if lost is None:
+            return None
+        total += lost
+    return total

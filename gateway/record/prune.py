@@ -1,8 +1,8 @@
 """Which entries may leave a ledger, and their leaving, oldest first.
 
 Kept at any age and size: alarms that are owed, what belongs to an open alarm, the raising of a
-fault that stands, the last inventory, and each stream's newest message, whose hash the next one
-names.
+fault that stands, the last inventory, the newest entry, and each stream's newest message, whose
+hash the next one names. So does what is damaged: nobody knows what it is owed to.
 """
 
 from __future__ import annotations
@@ -16,10 +16,14 @@ from gateway.record.owed import SEQUENCE_BITS, SEQUENCE_MAX, Owed
 
 _OLDEST = (
     "SELECT number, alarm IN open_alarm OR number IN (SELECT event FROM open_fault) OR number ="
-    " (SELECT max(number) FROM event WHERE type = 'state.inventory'), utc_ms, keys FROM event"
+    " (SELECT max(number) FROM event WHERE type = 'state.inventory') OR number ="
+    " (SELECT max(number) FROM event), utc_ms, keys FROM event"
     " WHERE number > ? AND number <= ? ORDER BY number LIMIT ?"
 )
+"""The newest entry stays because SQLite gives its number again, and with it its age."""
+
 _FOREVER = 1 << 62
+_KEY_BYTES = 8
 
 
 class _Row(NamedTuple):
@@ -101,7 +105,8 @@ class Pruning:
         self.at_end = False
         for row in rows:
             self._looked_to = row.number
-            yield row
+            if len(row.packed) % _KEY_BYTES == 0:
+                yield row
         self.at_end = len(rows) < most
 
     def _remove(self, number: int, keys: Sequence[int]) -> None:

@@ -11,6 +11,7 @@ import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from typing import Any, Protocol, TypeVar
 
@@ -20,7 +21,7 @@ from gateway.record.entry import Entry, LedgerError, StorageTrouble
 from gateway.record.file import LedgerFile
 from gateway.record.ledger import Ledger
 from gateway.record.mending import Mending
-from gateway.record.opening import Opened
+from gateway.record.opening import Opened, together
 
 T = TypeVar("T")
 
@@ -44,7 +45,11 @@ class Writer(Protocol):
         """Take ranges of numbers out of what is owed, eventually, after all entries before it."""
 
     def read(self, key: StreamKey, first: int, last: int) -> asyncio.Future[list[Message]]:
-        """The messages of a range of numbers, on disk or still waiting for it, in order."""
+        """The messages of a range of numbers, on disk or still waiting for it, in order.
+
+        All there are, or LedgerError in the future: nobody may take what a failing disk keeps to
+        itself for gone.
+        """
 
     def call(self, fn: Callable[[Ledger], T]) -> asyncio.Future[T]:
         """Run something on the ledger after what was handed in before; its result or exception."""
@@ -125,7 +130,7 @@ class _Common(ABC):
         try:
             found |= {message.sequence: message for message in ledger.read(key, first, last)}
         except LedgerError:
-            if not found:
+            if len(found) != last - first + 1:
                 raise
         return [found[number] for number in sorted(found)]
 
@@ -177,6 +182,7 @@ class ThreadWriter(_Common):
         self._opening: asyncio.Future[Ledger] | None = None
         self._looking = self._over = False
         self._found: Opened[LedgerFile] | None = None
+        self._late: Ledger | None = None
 
     async def start(self, *, within_s: float) -> Ledger:
         """Open the ledger on the thread and begin to write; the open ledger, for its facts.
@@ -188,7 +194,8 @@ class ThreadWriter(_Common):
         self._ended = self._loop.create_future()
         opened = self._begin(self._ledger_open)
         with suppress(TimeoutError):
-            return await asyncio.wait_for(asyncio.shield(opened), within_s)
+            async with asyncio.timeout(within_s):
+                return await asyncio.shield(opened)
         with self._condition:
             too_late = self._opening is opened
             self._opening = None
@@ -223,6 +230,8 @@ class ThreadWriter(_Common):
                 self._leave_off()
             with suppress(LedgerError):  # all that was acknowledged is on disk, in the WAL
                 outcome.close()
+            if not in_time:
+                self._late = outcome  # what it has set aside must still be told
         elif in_time:
             self._hand_over([partial(fail, opened, outcome)])
         if in_time:
@@ -236,8 +245,12 @@ class ThreadWriter(_Common):
         while True:
             idle = not more and not self._await_work(tidied=idle)
             ending = self._ending
-            self._mend(ledger)
-            more = self._waiting.round(ledger, idle=idle)
+            try:
+                self._mend(ledger)
+                more = self._waiting.round(ledger, idle=idle)
+            except Exception as defect:  # noqa: BLE001 -- it must not end the only thread that writes
+                self._waiting.stumbled(defect)
+                more = False
             if ending and not more:
                 return len(self._waiting) == 0
 
@@ -261,12 +274,19 @@ class ThreadWriter(_Common):
         if ledger.give_way():
             self._looking = True
             look = partial(self._look, ledger)
-            threading.Thread(target=look, name="ledger's place", daemon=True).start()
+            try:
+                threading.Thread(target=look, name="ledger's place", daemon=True).start()
+            except RuntimeError:  # no room for a thread now: it is due again in a few seconds
+                self._looking = False
 
     def _look(self, ledger: Ledger) -> None:
         found: Opened[LedgerFile] | None = None
         with suppress(Exception):  # whatever it is, there is no disk yet
             found = ledger.reopen()
+        late, self._late = self._late, self._late if found is None else None
+        if found is not None and late is not None and late.set_aside is not None:
+            lost = together([found.lost, late.lost])
+            found = replace(found, aside=late.set_aside, why=late.set_aside_why, lost=lost)
         self._looked(found)
 
     def _looked(self, found: Opened[LedgerFile] | None) -> None:
@@ -305,7 +325,8 @@ class ThreadWriter(_Common):
         self._ending = True
         self._wake()
         try:
-            return await asyncio.wait_for(asyncio.shield(self._ended), within_s)
+            async with asyncio.timeout(within_s):
+                return await asyncio.shield(self._ended)
         except TimeoutError:
             return len(self._waiting) == 0
         finally:

@@ -27,6 +27,11 @@ _EXPIRED = 10
 _OTHER_NAME = frozenset({62, 64})
 _NO_CHECK_TIME = 0x200000
 
+_DATES = {
+    _NOT_YET_VALID: "is not valid yet by this box's clock",
+    _EXPIRED: "has expired by this box's clock, for which nobody vouches",
+}
+
 _STUCK_MAX = 4
 
 _ALERTS = {
@@ -36,16 +41,20 @@ _ALERTS = {
     "BAD_CERTIFICATE": "the broker dislikes our `certificate`: was it made for this gateway?",
     "CERTIFICATE_UNKNOWN": "the broker dislikes our `certificate`: was it made for this gateway?",
     "PROTOCOL_VERSION": "the broker must offer TLS 1.2 or newer",
-    "WRONG_VERSION_NUMBER": "this port does not speak TLS: check `port`",
+    "WRONG_VERSION_NUMBER": "this port does not speak TLS: check the port in `url`",
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A connected socket with TCP_NODELAY, and the password to use on it."""
+    """A connected socket with TCP_NODELAY, and the password to use on it.
+
+    unchecked: what of the broker's certificate was not looked at, and why; "" when all of it was.
+    """
 
     sock: socket.socket
     password: str | None
+    unchecked: str = ""
 
 
 class Dialler:
@@ -89,8 +98,9 @@ class Dialler:
 
 def _outcome(spec: UplinkSpec, within_s: float) -> Line | UplinkError:
     try:
-        secret = password(spec)
-        return Line(dial(spec, within_s=within_s), secret)
+        secret, unchecked = password(spec), [""]
+        sock = dial(spec, within_s=within_s, unchecked=unchecked.append)
+        return Line(sock, secret, unchecked[-1])
     except UplinkError as error:
         return error
     except Exception as error:  # noqa: BLE001 - an attempt may fail, the uplink may not
@@ -116,12 +126,17 @@ def _synchronised() -> bool:
 
 
 def dial(
-    spec: UplinkSpec, *, within_s: float, synchronised: Callable[[], bool] = _synchronised
+    spec: UplinkSpec,
+    *,
+    within_s: float,
+    synchronised: Callable[[], bool] = _synchronised,
+    unchecked: Callable[[str], None] = lambda _why: None,
 ) -> socket.socket:
     """A connected socket (an `ssl.SSLSocket` under TLS), with TCP_NODELAY.
 
     Each address of the host gets a fair share of what is left of `within_s`; only the name lookup
-    cannot be bounded. synchronised: may this machine's UTC judge what has expired? Raises
+    cannot be bounded. synchronised: may this machine's UTC judge what has expired? unchecked hears
+    why the dates of the broker's certificate were not looked at, when they were not. Raises
     UplinkError.
     """
     deadline = time.monotonic() + within_s
@@ -131,14 +146,17 @@ def dial(
     except ssl.SSLCertVerificationError as error:
         if context is None or not _clock_may_be_wrong(error, synchronised):
             raise explained(error, spec) from error
+        why = _DATES[error.verify_code]
     except (OSError, UnicodeError) as error:
         raise explained(error, spec) from error
     # A wrong clock must not stop an alarm, so only the dates are left unchecked.
     context.verify_flags |= ssl.VerifyFlags(_NO_CHECK_TIME)
     try:
-        return _first(spec, context, deadline)
+        sock = _first(spec, context, deadline)
     except OSError as error:
         raise explained(error, spec) from error
+    unchecked(f"the certificate of {spec.host}:{spec.port} {why}")
+    return sock
 
 
 def _clock_may_be_wrong(
@@ -164,7 +182,7 @@ def password(spec: UplinkSpec) -> str | None:
         why = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         raise UplinkError(
             f"cannot read the password file {spec.password_file} ({why})",
-            "`password_file` must name a text file this service may read",
+            "`password` must name a text file this service may read",
         ) from None
     return text.split("\n", 1)[0].rstrip("\r")
 
@@ -235,20 +253,23 @@ def explained(error: OSError | UnicodeError, spec: UplinkSpec) -> UplinkError:
             return _untrusted(error, spec)
         case ssl.SSLEOFError() | ConnectionResetError() if spec.tls:
             reason = f"{where} ended the connection during the TLS handshake"
-            hint = "does this port speak TLS? check `port` and `tls`, and the broker's log"
+            hint = "does this port speak TLS? check scheme and port in `url`, and the broker's log"
         case ssl.SSLError():
             return hung_up(str(error), spec)
         case TimeoutError():
             return unanswered(spec)
         case socket.gaierror() | UnicodeError():
             reason = f"the name {spec.host} cannot be resolved"
-            hint = "check `host` and the DNS server of this network"
+            hint = "check the host in `url` and the DNS server of this network"
         case ConnectionRefusedError():
             reason = f"{where} refuses connections"
-            hint = "is the broker running there, and is `port` right?"
-        case OSError(errno=errno.ENODEV | errno.EPERM) if spec.interface is not None:
-            reason = f"cannot use the network interface {spec.interface} ({error.strerror})"
-            hint = "check `interface` and that the service may use it (CAP_NET_RAW)"
+            hint = "is the broker running there, and is the port in `url` right?"
+        case OSError(errno=errno.ENODEV) if spec.interface is not None:
+            reason = f"there is no network interface {spec.interface}"
+            hint = "is it plugged in and up? `interface` must be a name that `ip link` lists"
+        case OSError(errno=errno.EPERM) if spec.interface is not None:
+            reason = f"the network interface {spec.interface} may not be chosen ({error.strerror})"
+            hint = "`interface` needs Linux 5.7 or newer, or CAP_NET_RAW for this service"
         case OSError(errno=errno.ENETUNREACH | errno.EHOSTUNREACH):
             reason = f"no route to {where}"
             hint = "check the cable, the address and the default route of this network"
@@ -278,14 +299,16 @@ def hung_up(detail: str, spec: UplinkSpec) -> UplinkError:
     if spec.tls and spec.certificate is None:
         hint = "it may want a client certificate: set `certificate`, or look into the broker's log"
     elif not spec.tls:
-        hint = "it may want TLS: set `tls`, or look into the broker's log"
+        hint = "it may want TLS: write mqtts:// in `url`, or look into the broker's log"
     return UplinkError(f"{where} ended the connection ({detail or 'without a word'})", hint)
 
 
 def _untrusted(error: ssl.SSLCertVerificationError, spec: UplinkSpec) -> UplinkError:
     reason = f"the certificate of {spec.host}:{spec.port} is not trusted ({error.verify_message})"
     if error.verify_code in _OTHER_NAME:
-        return UplinkError(reason, "`host` must be a name or address the certificate was made for")
+        return UplinkError(
+            reason, "the host in `url` must be a name or address the certificate was made for"
+        )
     if error.verify_code == _EXPIRED:
         return UplinkError(reason, "renew the broker's certificate, or set this box's clock right")
     return UplinkError(reason, "`ca` must name the authority that issued the broker's certificate")

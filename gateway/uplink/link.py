@@ -78,6 +78,10 @@ class Connection(Protocol):
         """Resolves with the reason when the connection is gone; await it shielded."""
 
     @property
+    def unchecked(self) -> str:
+        """What of the broker's certificate was not looked at, and why; "" when all of it was."""
+
+    @property
     def unacknowledged(self) -> int:
         """QoS 1 publishes that have no answer yet."""
 

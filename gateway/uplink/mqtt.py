@@ -72,6 +72,7 @@ class _PahoConnection:
     ) -> None:
         self._spec = spec
         self._sock = line.sock
+        self._unchecked = line.unchecked
         self._descriptor = line.sock.fileno()
         self._open = False
         self._loop = asyncio.get_running_loop()
@@ -116,6 +117,10 @@ class _PahoConnection:
     @property
     def lost(self) -> asyncio.Future[str]:
         return self._lost
+
+    @property
+    def unchecked(self) -> str:
+        return self._unchecked
 
     @property
     def unacknowledged(self) -> int:
@@ -346,7 +351,7 @@ class _PahoConnection:
             self._gone(self._last_words or "the broker closed the connection")
 
     def _said(self, _client: object, _userdata: object, level: int, text: str) -> None:
-        if level == mqtt.MQTT_LOG_ERR:
+        if level == mqtt.MQTT_LOG_ERR and "EOF occurred" not in text:
             self._last_words = text.rpartition(": ")[2] if "SSL" not in text else text
 
 

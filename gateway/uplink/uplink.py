@@ -49,6 +49,11 @@ STEADY_S = 10.0
 """A connection that held this long ends an outage; a shorter one counts as a failed attempt."""
 
 
+_FLAPS_HINT = "it lets us in and hangs up: look at our rights there, and for our id used twice"
+_RIGHTS_HINT = "give this gateway's user at the broker the right to publish its own topics"
+_DATES_HINT = "let this box have a time server, and look at that certificate's dates at the broker"
+
+
 class BackOff(wait_base):
     """How long to wait before the next attempt, with full jitter.
 
@@ -134,6 +139,11 @@ class Uplink:
     def connected(self) -> bool:
         """True between on_up and on_down. When False, `why` says what is in the way."""
         return self._connection is not None and not self._connection.lost.done()
+
+    @property
+    def unchecked(self) -> str:
+        """Of what the broker's certificate was let off, and why; "" for nothing."""
+        return "" if self._connection is None else self._connection.unchecked
 
     @property
     def unacknowledged(self) -> int:
@@ -230,7 +240,7 @@ class Uplink:
             holds = partial(self._holds, connection, fields)
             self._clock.call_at(steady_us, holds, relaxed=True)
         else:
-            self._log("uplink up", fields)
+            self._said_up(connection, fields)
         self._down_told = False
         self._attempts = 0
         self.why = ""
@@ -241,19 +251,26 @@ class Uplink:
 
     def _flaps(self, why: str) -> None:
         """Said once: a broker that lets us in and throws us out does so several times a second."""
+        self.why = f"{why}: {_FLAPS_HINT}"
         if not self._unsteady:
             self._unsteady = True
-            hint = "it lets us in and hangs up: look at our rights there, and for our id used twice"
-            self._log("uplink unsteady", {"uplink": self.id, "why": why, "hint": hint})
+            self._log("uplink unsteady", {"uplink": self.id, "why": why, "hint": _FLAPS_HINT})
 
     def _holds(self, connection: Connection, fields: Mapping[str, object]) -> None:
         if self._connection is connection and not connection.lost.done():
             self._unsteady = False
-            self._log("uplink up", fields)
+            self._said_up(connection, fields)
+
+    def _said_up(self, connection: Connection, fields: Mapping[str, object]) -> None:
+        self._log("uplink up", fields)
+        if connection.unchecked:
+            warning = {"level": "warning", "uplink": self.id, "why": connection.unchecked}
+            self._log("certificate dates unchecked", {**warning, "hint": _DATES_HINT})
 
     def _born(self, ack: Ack, why: str) -> None:
         if ack is Ack.REFUSED:
-            self._log("uplink presence refused", {"uplink": self.id, "why": why})
+            refused = {"level": "warning", "uplink": self.id, "why": why}
+            self._log("uplink presence refused", {**refused, "hint": _RIGHTS_HINT})
 
     def _fell(self, why: str, hint: str) -> None:
         self.why = f"{why}: {hint}" if hint else why

@@ -111,12 +111,15 @@ class SimulatedPin(MockPin):  # type: ignore[misc]  # gpiozero ships no types
     # gpiozero's override points, called by the properties of its Pin.
 
     def _get_state(self) -> bool:
-        self._maybe_fail()
+        if self._failing:
+            self._maybe_fail()
         return self._state
 
     def _set_state(self, value: bool) -> None:  # noqa: FBT001 - gpiozero's signature
         self._maybe_fail()
         super()._set_state(value)
+
+    state = property(_get_state, _set_state)  # as gpiozero's, with one call less
 
     def _change_state(self, value: bool) -> bool:  # noqa: FBT001 - gpiozero's signature
         """Only outputs come here. The mock's endless record of states is not kept."""
@@ -159,6 +162,7 @@ class SimulatedPins(MockFactory):  # type: ignore[misc]  # gpiozero ships no typ
         """now_us: monotonic microseconds, the gateway's own clock or a simulated one."""
         super().__init__(revision=_PI_3B, pin_class=SimulatedPin)
         self._now_us = now_us
+        self._by_address: dict[str, SimulatedPin] = {}
         self.one_at_a_time = threading.RLock()
         self.deaf = False
 
@@ -168,7 +172,9 @@ class SimulatedPins(MockFactory):  # type: ignore[misc]  # gpiozero ships no typ
 
     def at(self, address: str) -> SimulatedPin:
         """The pin of an address such as `gpio:17`; raises DriverError or PinInvalidPin."""
-        pin: SimulatedPin = self.pin(pin_number(address))
+        pin = self._by_address.get(address)
+        if pin is None:
+            pin = self._by_address[address] = self.pin(pin_number(address))
         return pin
 
     def close(self) -> None:
@@ -207,6 +213,12 @@ class Bench:
         self._forced: dict[str, dict[Contact, bool]] = {name: {} for name in self._points}
         self._held: dict[str, bool] = dict.fromkeys(self._points, False)
         self._turns = {name: asyncio.Lock() for name in self._points}
+        self._fire_wires = [
+            (self.contact(address), rests_closed(contact), contact, self._forced[point.id])
+            for point in premises.points
+            if point.kind is PointKind.FIRE
+            for contact, address in _wired(point)
+        ]
         self.doors: dict[str, SimulatedDoor] = {}
         for point in self._points.values():
             for contact, address in _wired(point):
@@ -256,11 +268,9 @@ class Bench:
     def fire(self) -> bool:
         """True while a fire panel's own relay is not as it rests; a damaged wire is no fire."""
         return any(
-            self.contact(address).wire_closed is not rests_closed(contact)
-            for point in self._points.values()
-            if point.kind is PointKind.FIRE
-            for contact, address in _wired(point)
-            if contact not in self._forced[point.id]
+            wired.wire_closed is not at_rest
+            for wired, at_rest, contact, forced in self._fire_wires
+            if contact not in forced
         )
 
     @property

@@ -142,7 +142,8 @@ class Line:
         begin_us = self._clock.now_us() if at_us is None else at_us
         self._unfold()
         self._break_silence(begin_us)
-        heard = bytearray(worn(self.trouble, data, self._random))
+        quiet = self.trouble.quiet
+        heard = bytearray(data if quiet else worn(self.trouble, data, self._random))
         if not heard:
             return
         start_us = begin_us
@@ -165,8 +166,13 @@ class Line:
         """What nobody but units heard, and nobody talked over, is over."""
         sending, self._alone = self._alone, None
         assert sending is not None
-        self._said(sending)
-        self._end_frame()
+        if self._frame or self._talkers:
+            self._said(sending)
+            self._end_frame()
+            return
+        self._over = None
+        self._frame_end_us = max(self._frame_end_us, sending.end_us)
+        self._understand(bytes(sending.heard), [sending.talker])
 
     def _unfold(self) -> None:
         """Somebody begins while a frame of one talker is not over: from here on each byte counts.
@@ -265,9 +271,9 @@ class Line:
             return
         address, pdu = parts
         for unit in self.units:
-            if unit in talkers or address not in {0, unit.unit}:
+            if unit in talkers or (address != unit.unit and address):
                 continue
-            if began_us < self._rest_until_us.get(unit.id, 0):
+            if self._rest_until_us and began_us < self._rest_until_us.get(unit.id, 0):
                 continue
             answer = unit.hear(pdu, broadcast=address == 0)
             if answer is None:

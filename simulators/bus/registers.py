@@ -9,7 +9,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 
 from gateway.core.profile import Limits, Table
 
@@ -50,6 +50,7 @@ class Registers:
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self._cells: dict[Table, dict[int, Cell]] = {table: {} for table in Table}
+        self._spans: dict[tuple[Table, int, int], tuple[Callable[[], int], ...]] = {}
         self.kept: dict[tuple[Table, int], int] = {}
         self.holes_read: Callable[[], bool] = lambda: False
 
@@ -60,6 +61,7 @@ class Registers:
     def put(self, table: Table, address: int, cell: Cell) -> None:
         """Give an address its cell; the later one counts."""
         self._cells[table][address] = cell
+        self._spans.clear()
 
     def show(self, table: Table, address: int, read: Callable[[], int]) -> None:
         """A cell that is only read."""
@@ -88,12 +90,18 @@ class Registers:
 
     def read(self, table: Table, address: int, count: int) -> list[int]:
         """Values from `address` on. Raises ModbusError where one of them does not exist."""
-        cells = self._cells[table]
-        wanted = [cells.get(one) for one in range(address, address + count)]
-        if any(cell is None for cell in wanted) and not self.holes_read():
-            raise ModbusError(ILLEGAL_ADDRESS)
-        hole = 0 if table.bits else HOLE
-        return [hole if cell is None else cell.read() for cell in wanted]
+        span = self._spans.get((table, address, count))
+        if span is None:
+            cells = self._cells[table]
+            wanted = [cells.get(one) for one in range(address, address + count)]
+            there = [cell.read for cell in wanted if cell is not None]
+            if len(there) < count:
+                if not self.holes_read():
+                    raise ModbusError(ILLEGAL_ADDRESS)
+                hole = 0 if table.bits else HOLE
+                return [hole if cell is None else cell.read() for cell in wanted]
+            span = self._spans[table, address, count] = tuple(there)
+        return [read() for read in span]
 
     def write(self, table: Table, address: int, values: Sequence[int], *, function: int) -> None:
         """Write them all, or none where one of the addresses cannot be written."""
@@ -140,8 +148,7 @@ class Registers:
         if len(pdu) != 5 or not 1 <= count <= most:
             raise ModbusError(ILLEGAL_VALUE)
         values = self.read(table, address, count)
-        body = packed_bits(values) if table.bits else struct.pack(f">{count}H", *values)
-        return bytes([pdu[0], len(body)]) + body
+        return _told(pdu[0], table.bits, tuple(values))
 
     def _write_bit(self, address: int, field: int) -> None:
         cell = self._cells[Table.COIL].get(address)
@@ -166,6 +173,13 @@ class Registers:
         else:
             values = list(struct.unpack(f">{count}H", body))
         self.write(table, address, values, function=pdu[0])
+
+
+@lru_cache(maxsize=1_024)
+def _told(function: int, bits: bool, values: tuple[int, ...]) -> bytes:  # noqa: FBT001 -- cached
+    """The answer to a read. Nearly all of them are alike."""
+    body = packed_bits(values) if bits else struct.pack(f">{len(values)}H", *values)
+    return bytes([function, len(body)]) + body
 
 
 def refusal(pdu: bytes, code: int) -> bytes:

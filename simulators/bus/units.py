@@ -148,6 +148,8 @@ class SimulatedUnit:
 
     def deaf(self) -> bool:
         """True while it is starting, or has a fault that makes it hear nothing."""
+        if not self.faults:
+            return self.clock.now_us() < self._boot_us
         return self.lifeless() or Silent() in self.faults
 
     def lifeless(self) -> bool:
@@ -161,9 +163,9 @@ class SimulatedUnit:
         if self.deaf() or not pdu:
             return None
         self.requests += 1
-        said = self._refused(pdu) or self.registers.answer(pdu)
+        said = (self._refused(pdu) if self.faults else None) or self.registers.answer(pdu)
         self._heard()
-        if broadcast or self.deaf() or self._forgets():
+        if broadcast or self.deaf() or (self.faults and self._forgets()):
             return None
         return Answer(self._answer_us(), said)
 
@@ -262,7 +264,9 @@ class SimulatedUnit:
     ) -> None:
         for index in range(register.words):
             place = register.table, register.address + index
-            words.setdefault(place, []).append(partial(word_of, register, read, index))
+            whole = register.table.bits and register.bit is None  # a bit is laid out as it is
+            word = read if whole else partial(word_of, register, read, index)
+            words.setdefault(place, []).append(word)
 
     def _show_outputs(self, place: tuple[Table, int], channels: list[OutputChannel]) -> None:
         """Where outputs are driven: a mask of several, or one of its own."""

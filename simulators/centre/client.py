@@ -297,8 +297,10 @@ class CentreClient:
                     await asyncio.sleep(STORE_RETRY_S)
                 else:
                     self._settle(batch, rows, answers)
+                    # never wait_for: it may forget a cancellation, as _stop_if_told tells
                     with contextlib.suppress(TimeoutError):
-                        await asyncio.wait_for(self._hurry.wait(), COMMITS_APART_S)
+                        async with asyncio.timeout(COMMITS_APART_S):
+                            await self._hurry.wait()
 
     def _not_stored(
         self, rows: Sequence[Stored], answers: Sequence[Answer], exc: sqlite3.Error

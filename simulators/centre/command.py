@@ -10,15 +10,16 @@ import argparse
 import asyncio
 import contextlib
 import json
-import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 from gateway.config.child import load
 from gateway.core.jws import KeyRefused, SigningKey, VerifyKey, signing_key, verify_key
 from gateway.core.premises import Premises, UplinkSpec
 from gateway.core.verbs import Verb
+from gateway.piped import READER_LEFT
 from simulators.centre.client import AutoAnswer, CentreClient, Manner, steady_utc_ms
 from simulators.centre.core.core import CentreCore
 from simulators.centre.core.orders import NotHeard
@@ -29,6 +30,7 @@ from simulators.centre.link import Access
 from simulators.centre.screen import Refusals, Screen, json_line
 from simulators.centre.store import CentreStore, StoreRefused
 from simulators.centre.typed import Asked, Spoken, Unread, understood
+from simulators.leaving import ask_to_leave
 
 __all__ = ["Access", "AutoAnswer", "CentreClient", "Manner", "add_arguments", "run_centre"]
 
@@ -75,7 +77,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 async def run_centre(options: argparse.Namespace) -> int:
-    """Run until Ctrl-C or SIGTERM; the exit code (0, 2 usage, 3 configuration)."""
+    """Run until Ctrl-C or SIGTERM; the exit code.
+
+    0 ended as told, 2 usage, 3 configuration, 141 nobody reads what it shows any more.
+    """
     try:
         if options.slow < 0 or options.repeat < 1:
             raise _Unusable("--slow is 0 ms or more, --repeat is 1 or more", USAGE)  # noqa: TRY301 -- one way out
@@ -89,8 +94,9 @@ async def run_centre(options: argparse.Namespace) -> int:
         core.restore(store.rows(), store.answers())
         if options.db is None:
             print("kept in memory only: --db FILE keeps it", file=sys.stderr)
-        await _until_told(_Desk(options, premises, core, store))
-    return 0
+        desk = _Desk(options, premises, core, store)
+        await _until_told(desk)
+    return desk.code
 
 
 async def _premises(path: Path) -> Premises:
@@ -169,13 +175,17 @@ class _Desk:
     ) -> None:
         beside = options.config.parent / f"{options.route}.pem"
         certificate = options.certificate or (beside if beside.exists() else None)
-        self._json: bool = options.json
-        self._screen = Screen(sys.stderr if options.json else sys.stdout)
+        zone = ZoneInfo(premises.timezone)
+        out = sys.stderr if options.json else sys.stdout
+        self._screen = Screen(out, zone=zone, on_unread=self._not_read)
+        self._screen.say(f"route {options.route} of {premises.gateway}; times of {zone.key}")
+        self._lines = Screen(sys.stdout, on_unread=self._not_read) if options.json else None
         self._refusals = Refusals()
         self._now_ms = steady_utc_ms()
         self._to_ask: asyncio.Queue[Asked] = asyncio.Queue()
         self._unanswered: dict[str, str] = {}
         self.leave = asyncio.Event()
+        self.code = 0
         self.client = CentreClient(
             core,
             store,
@@ -187,7 +197,7 @@ class _Desk:
             on_line=self._line,
             on_finding=self._finding,
             on_refused=self._refused,
-            on_link=lambda uplink, text: self._screen.say(f"uplink {uplink}: {text}"),
+            on_link=lambda uplink, text: self._screen.link(uplink, text, self._now_ms()),
             now_ms=self._now_ms,
         )
         if core.alarms():
@@ -197,13 +207,18 @@ class _Desk:
         message = verdict.message
         if message is not None and _answered(message):
             self._unanswered.pop(str(message.data.get("command")), None)
-        if self._json:
-            print(json_line(verdict), flush=True)
+        if self._lines is not None:
+            self._lines.say(json_line(verdict))
         else:
             self._screen.verdict(verdict)
 
+    def _not_read(self) -> None:
+        """Whoever read what is shown has gone, and so does the desk."""
+        self.code = READER_LEFT
+        self.leave.set()
+
     def _finding(self, finding: Finding) -> None:
-        self._screen.finding(finding)
+        self._screen.finding(finding, self._now_ms())
 
     def _refused(self, why: str, gateway: str, uplink: str, at_ms: int) -> None:
         line = self._refusals.line(why, gateway, uplink, at_ms)
@@ -268,9 +283,7 @@ async def _until_told(desk: _Desk) -> None:
 
     A task that ends by itself ends the run, and what it raised comes out here.
     """
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, desk.leave.set)
+    ask_to_leave(desk.leave.set)
     running = [
         asyncio.create_task(desk.client.run(), name="centre"),
         asyncio.create_task(desk.ask_for_ever(), name="ask"),
@@ -283,8 +296,6 @@ async def _until_told(desk: _Desk) -> None:
     finally:
         if keyboard is not None:
             keyboard.stop()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.remove_signal_handler(number)
         for task in running:
             task.cancel()
         for task in running:

@@ -6,13 +6,16 @@ that came over the wire is shown without control characters.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, tzinfo
 from typing import Any, TextIO
 
 from gateway.core.message import TYPE_PREFIX, rfc3339
 from gateway.core.model import AlarmState, Json
+from gateway.piped import hush
 from simulators.centre.core.reading import Age, OpenedMessage
 from simulators.centre.core.words import Alarm, Finding, Outcome, Verdict
 from simulators.centre.telling import plain, told
@@ -120,14 +123,30 @@ class Refusals:
 class Screen:
     """A plain scrolling screen: alarms in words, everything else in one short line each."""
 
-    def __init__(self, out: TextIO | None = None) -> None:
-        """`out`: where to write, standard output when None."""
+    def __init__(
+        self,
+        out: TextIO | None = None,
+        *,
+        zone: tzinfo = UTC,
+        on_unread: Callable[[], None] | None = None,
+    ) -> None:
+        """`out`: where to write, standard output when None. zone: where its readers' clocks are.
+
+        on_unread: called when nobody reads it any more; what is said from then on is let go.
+        """
         self._out = out if out is not None else sys.stdout
+        self._zone = zone
+        self._on_unread = on_unread
         self._numbers: dict[str, int] = {}
 
     def say(self, text: str) -> None:
         """Write one line now."""
-        print(text, file=self._out, flush=True)
+        try:
+            print(text, file=self._out, flush=True)
+        except BrokenPipeError:
+            hush(self._out)
+            if self._on_unread is not None:
+                self._on_unread()
 
     def number_of(self, alarm: str) -> int:
         """The short number people call an alarm by on this screen, from 1."""
@@ -146,7 +165,7 @@ class Screen:
             if message.type.startswith("alarm.") and not verdict.copy:
                 self._history(message)
             return
-        clock = rfc3339(verdict.at_ms)[11:19]
+        clock = self._clock(verdict.at_ms)
         where = place_text(message.data.get("place") or {})
         name = " ".join(message.type.split(".")[1:])
         number = f"{message.key.stream.value} {message.key.epoch}/{message.sequence}"
@@ -177,24 +196,39 @@ class Screen:
         """A line about an alarm that was over when it came."""
         name = " ".join(message.type.split(".")[1:])
         where = place_text(message.data.get("place") or {})
-        at = message.time.replace("T", " ").partition(".")[0]
-        self.say(f"history   {at}  {name}  {plain(message.subject)}  {where}".rstrip())
+        what = f"{self._since(message.time)}  {name}  {plain(message.subject)}  {where}"
+        self.say(f"history   {what}".rstrip())
 
-    def finding(self, finding: Finding) -> None:
-        """Show something the centre noticed by itself."""
+    def _clock(self, at_ms: int) -> str:
+        """The time of day on its readers' clocks."""
+        return datetime.fromtimestamp(at_ms / 1_000, self._zone).strftime("%H:%M:%S")
+
+    def _since(self, time: str) -> str:
+        """Date and time on its readers' clocks, of an RFC 3339 time that was believed."""
+        at = datetime.fromisoformat(time)
+        with contextlib.suppress(OverflowError):  # a box whose clock says 9999 is shown as it says
+            at = at.astimezone(self._zone)
+        return at.strftime("%Y-%m-%d %H:%M:%S")
+
+    def finding(self, finding: Finding, at_ms: int) -> None:
+        """Show something the centre noticed by itself, and when."""
         bang = "" if finding.kind.good else "!!! "
         kind = finding.kind.value.replace("-", " ")
-        self.say(f"{bang}{kind}: {finding.gateway}: {finding.text}")
+        self.say(f"{self._clock(at_ms)}  {bang}{kind}: {finding.gateway}: {finding.text}")
+
+    def link(self, uplink: str, text: str, at_ms: int) -> None:
+        """Show what has become of the connection over an uplink."""
+        self.say(f"{self._clock(at_ms)}  uplink {uplink}: {text}")
 
     def open_alarms(self, alarms: tuple[Alarm, ...]) -> None:
         """List what still needs someone."""
         if not alarms:
             self.say("no open alarms")
         for alarm in alarms:
-            where = f"{plain(alarm.subject)}  {place_text(alarm.place)}"
+            where = f"{plain(alarm.subject)}  {place_text(alarm.place)}".rstrip()
             kind = alarm.type.split(".")[1].upper()
-            number = self.number_of(alarm.id)
-            self.say(f"#{number} {kind}  {where}  since {alarm.time}  {alarm.word.state.value}")
+            number, since = self.number_of(alarm.id), self._since(alarm.time)
+            self.say(f"#{number} {kind}  {where}  since {since}  {alarm.word.state.value}")
 
     def key(self, line: str, alarms: tuple[Alarm, ...], answer: Answers) -> bool:
         """Obey one line typed by a person; False when they want to leave."""

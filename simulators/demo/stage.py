@@ -27,7 +27,7 @@ from simulators.centre.store import CentreStore
 from simulators.network.brokers import Nats, free_port
 from simulators.site import CENTRES, GATEWAY, Site, furnish
 
-WAIT_S = 15.0
+WAIT_S = 30.0
 
 
 class DemoError(Exception):

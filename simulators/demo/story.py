@@ -30,8 +30,9 @@ SETTLE_S = 0.6
 class Deed:
     """Something done to a button, and what each far end should hold of it.
 
-    until_s: the next deed on the same point. counted_s: from when its time is counted, the
-    broker's return for what was pressed in the outage.
+    until_s: the next deed on the same point. counted_s: from when its time is counted, where that
+    is not the deed: the broker's return for what was pressed in the outage, the end of the time a
+    door may stand open.
     """
 
     what: str
@@ -66,9 +67,11 @@ class Story:
         self._broken += not held
         self._teller.result(text, held=held)
 
-    def expect(self, what: str, point: str, began_s: float, *, raised: int = 1) -> None:
-        """Keep a deed for the account at the end."""
-        self._deeds.append(Deed(what, point, began_s, raised))
+    def expect(
+        self, what: str, point: str, began_s: float, *, counted_s: float | None = None
+    ) -> None:
+        """Keep a deed for the account at the end; counted_s: from when its time is counted."""
+        self._deeds.append(Deed(what, point, began_s, raised=1, counted_s=counted_s))
 
     def _of(self, deed: Deed, route: str, phase: str) -> list[Held]:
         return [
@@ -260,9 +263,11 @@ class Story:
         self._teller.table("Alarms due, and what each far end holds, and how fast", heads, rows)
         refused = sum(len(far.refused) for far in self._stage.far.values())
         copies = sum(far.copies for far in self._stage.far.values())
+        self._teller.say("times run from the press; in the outage from the broker's return, and")
+        self._teller.say("for the door that was held open from the end of the 5 s it may stand so")
         self._teller.say(
-            f"{lost} lost, {doubled} doubled, {refused} refused; "
-            f"{copies} copies recognised and shown to nobody"
+            f"{lost} lost, {doubled} doubled; {refused} messages refused for their signature, "
+            f"{copies} second copies shown to nobody"
         )
         return not (lost or doubled or refused or self._broken)
 
@@ -326,7 +331,9 @@ async def run_demo(*, stay: bool, picture: Path | None = None, folder: Path = FO
         async with Stage(Path.cwd() / folder) as stage:
             teller.say(f"everything of this run lies in {folder}/")
             held = await Story(stage, teller).tell()
-            if stay:
+            if not stay:
+                teller.say("next: make demo STAY=1 lets you press; README.md follows one press")
+            else:
                 await _stay(stage, teller)
     except (DemoError, RuntimeError, OSError) as error:
         teller.close()

@@ -49,7 +49,8 @@ class PlainTeller:
         widths = [max(len(row[at]) for row in cells) for at in range(len(columns))]
         print(f"\n{title}")
         for row in cells:
-            print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)))
+            line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+            print(line.rstrip())
         sys.stdout.flush()
 
     def close(self) -> None:

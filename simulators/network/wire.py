@@ -227,7 +227,7 @@ class WireBroker:
             self._break(older, "the broker ended it: Session taken over", with_will=True)
         self._sessions[session.client_id] = session
         for packet in tuple(self._retained.values()):
-            if _wants(session, packet.topic):
+            if session.wants(packet.topic):
                 self._deliver(session, packet, retained=True)
 
     def take(self, session: WireConnection, number: int, packet: Packet) -> None:
@@ -236,9 +236,9 @@ class WireBroker:
             return
         self.taken += 1
         ack, why = Ack.ACCEPTED, ""
-        if _any(self._refused, packet.topic):
+        if self._refused and _any(self._refused, packet.topic):
             ack, why = Ack.REFUSED, "Not authorized"
-        elif _any(self._forgotten, packet.topic):
+        elif self._forgotten and _any(self._forgotten, packet.topic):
             pass
         elif not self._route(packet):
             ack, why = Ack.NOBODY, "No matching subscribers"
@@ -253,10 +253,11 @@ class WireBroker:
             self._retained[packet.topic] = packet
         elif packet.retain:
             self._retained.pop(packet.topic, None)
-        hearers = [s for s in self._sessions.values() if _wants(s, packet.topic)]
+        topic = packet.topic
+        hearers = [s for s in self._sessions.values() if s.wants(topic)]
         for session in hearers:
             self._deliver(session, packet, retained=False)
-            if _any(self._duplicated, packet.topic):
+            if self._duplicated and _any(self._duplicated, topic):
                 self._deliver(session, packet, retained=False)
         return bool(hearers)
 
@@ -280,10 +281,6 @@ class WireBroker:
 
 def _any(filters: Iterable[str], topic: str) -> bool:
     return any(matches(topic_filter, topic) for topic_filter in filters)
-
-
-def _wants(session: WireConnection, topic: str) -> bool:
-    return _any(session.subscriptions, topic)
 
 
 class FarEnd:

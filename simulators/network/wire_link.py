@@ -60,7 +60,8 @@ class Pipe:
             return
         self._last_us = max(self._last_us, self._clock.now_us() + self._delay_us())
         self._queue.append((self._last_us, arrival))
-        self._run()
+        if not self._running:
+            self._run()
 
     @property
     def busy(self) -> bool:
@@ -84,7 +85,8 @@ class Pipe:
         elif not self.stalled:
             _, arrival = self._queue.popleft()
             arrival()
-            self._run()
+            if self._queue:
+                self._run()
 
 
 class Exchange(Protocol):
@@ -120,15 +122,25 @@ class WireConnection:
         self.five = five
         self.will = will
         self.subscriptions = tuple(subscriptions)
+        self._wanted: dict[str, bool] = {}
         self.to_broker = broker.pipe()
         self.to_client = broker.pipe()
         self.stalled_at_us: int | None = None
+        self.unchecked = ""
         self._broker = broker
         self._on_message = on_message
         self._loop = asyncio.get_running_loop()
         self._lost: asyncio.Future[str] = self._loop.create_future()
         self._acks: dict[int, OnAck | None] = {}
         self._number = 0
+
+    def wants(self, topic: str) -> bool:
+        """True when it subscribes to that topic; a simulation has few of them."""
+        known = self._wanted.get(topic)
+        if known is None:
+            known = any(matches(one, topic) for one in self.subscriptions)
+            self._wanted[topic] = known
+        return known
 
     @property
     def lost(self) -> asyncio.Future[str]:

@@ -12,7 +12,7 @@ import hashlib
 import json
 import random
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -38,6 +38,7 @@ from simulators.network.wire import WireBroker, WireNetwork
 from simulators.virtual.time import VirtualClock
 
 TOPIC = "qorgan/v1"
+_line = json.JSONEncoder(default=str).encode
 
 
 class Trace:
@@ -51,11 +52,12 @@ class Trace:
 
     def add(self, what: str, fields: Mapping[str, object]) -> None:
         """One thing that happened, now."""
-        line = json.dumps([self._clock.now_us(), what, dict(fields)], default=str)
+        now_us = self._clock.now_us()
+        line = _line([now_us, what, dict(fields)])
         self._hash.update(line.encode() + b"\n")
         self.lines += 1
         if self.on_line is not None:
-            self.on_line(self._clock.now_us(), what, fields)
+            self.on_line(now_us, what, fields)
 
     @property
     def digest(self) -> str:
@@ -178,7 +180,7 @@ class World:
         self._dice = dice
         self._disk = disk
         self._health: Health = health if health is not None else _Nobody()
-        self._signer = SigningKey("gateway", dice.randbytes(32))
+        self._signer = self.make_signer(dice.randbytes(32))
         self.gateway_key = self._signer.public
         self.keys = {
             route.id: SigningKey(route.id, dice.randbytes(32)) for route in premises.routes
@@ -207,6 +209,10 @@ class World:
         self._stopping = asyncio.Event()
         self._running: asyncio.Task[None] | None = None
         self._kills = 0
+
+    def make_signer(self, seed: bytes) -> SigningKey:
+        """The gateway's key."""
+        return SigningKey("gateway", seed)
 
     def make_broker(self, dice: random.Random) -> WireBroker:
         """The broker of an uplink; a world of misfortune makes another kind."""
@@ -310,10 +316,10 @@ class _Mortal:
         self._look()
         self._port.write(data)
 
-    async def read(self, until_us: int) -> bytes:
+    def read(self, until_us: int) -> Coroutine[Any, Any, bytes]:
         """As the port."""
         self._look()
-        return await self._port.read(until_us)
+        return self._port.read(until_us)
 
     def close(self) -> None:
         """As the port."""

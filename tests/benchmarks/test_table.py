@@ -34,7 +34,9 @@ def test_table_fails_the_run_when_one_goal_is_missed(
     missed: Figure, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert show("Bench", [*MIXED, missed], as_json=False) == 1
-    assert capsys.readouterr().out.rstrip().endswith("NO")
+    shown = capsys.readouterr().out.splitlines()
+    assert [line.split()[-1] for line in shown if line.startswith(missed.figure)] == ["NO"]
+    assert shown[-1] == f"missed: {missed.figure}: {missed.shown}, not {missed.goal}"
 
 
 def test_table_as_json_carries_the_same(capsys: pytest.CaptureFixture[str]) -> None:

@@ -270,7 +270,7 @@ def test_full_loses_nothing_acknowledged() -> None:
     assert [finding for outcome in outcomes for finding in outcome.findings] == []
     total = whole(outcomes)
     assert total.cuts == 200
-    assert total.kinds == {"story": 100, "returning": 60, "cramped": 20, "threaded": 20}
+    assert total.kinds == {"ordinary": 100, "returning": 60, "cramped": 20, "threaded": 20}
     assert set(total.manners) == {str(manner) for manner in Manner}
     assert {"open", "raise", "batch", "come back", "swap", "burst"} <= set(total.cut_while)
 
@@ -319,7 +319,7 @@ def test_broken_story_says_how_it_is_replayed(
     assert (tmp_path / "normal-1" / "ledger.db").exists()
 
 
-@pytest.mark.parametrize("argument", ["N=many", "N=-1", "CUTS=5", "SYNC=sometimes", "5"])
+@pytest.mark.parametrize("argument", ["N=many", "N=-1", "N=0", "CUTS=5", "SYNC=sometimes", "5"])
 def test_wrong_asking_ends_with_2_and_says_what_is_right(argument: str) -> None:
     wrong = subprocess.run(
         [sys.executable, "-m", "campaigns.cut", argument],

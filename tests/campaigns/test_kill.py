@@ -158,6 +158,47 @@ def test_account_calls_doubled_two_alarms_of_one_press() -> None:
     assert account.counts["doubled"] == 1
 
 
+def on_a_unit(*presses: tuple[float, float]) -> Account:
+    """Presses of a button on the bus, by when they began and were over."""
+    account = lived(open_then=())
+    account.presses = [
+        Press(POINT, 0, begun_ms, live=True, counted=True, whole=True, over_ms=over_ms)
+        for begun_ms, over_ms in presses
+    ]
+    return account
+
+
+def test_account_gives_each_press_on_a_slow_unit_its_own_alarm() -> None:
+    """The unit was asked after the second was made: that is one alarm each."""
+    account = on_a_unit((BEGUN, BEGUN + 400), (BEGUN + 1_000, BEGUN + 1_400))
+    ended = [
+        told(word, "alarm.panic.cleared", place=(1, place), alarm=word, at_ms=BEGUN + 1_500)
+        for word, place in (("a", 4), ("b", 5))
+    ]
+    first = told("a", at_ms=BEGUN + 1_100)
+    account.lives[0].told["b"] = ("alarm.panic.raised", POINT, BEGUN + 1_300)
+    found = judged(account, first, told("b", at_ms=BEGUN + 1_300, place=(1, 3)), *ended)
+    assert found == ""
+    assert [press.ids for press in account.presses] == [["a"], ["b"]]
+
+
+def test_account_calls_doubled_two_alarms_of_one_press_on_a_unit() -> None:
+    account = on_a_unit((BEGUN - 2_000, BEGUN - 1_600), (BEGUN, BEGUN + 400))
+    before = told("w", at_ms=BEGUN - 1_900, place=(1, 2))
+    twice = [
+        told(word, at_ms=BEGUN + late_ms, place=(1, place))
+        for word, late_ms, place in (("a", 50, 3), ("b", 202, 4))
+    ]
+    assert "doubled: a press" in judged(account, before, *twice)
+    assert account.counts["doubled"] == 1
+
+
+def test_account_takes_no_fault_at_a_button_for_an_alarm_of_its_press() -> None:
+    account = lived()
+    fault = told("f", "fault.wiring.raised", at_ms=BEGUN + 160, place=(1, 3))
+    assert judged(account, told("a"), fault) == ""
+
+
 def test_account_calls_doubled_an_alarm_that_nobody_pressed() -> None:
     nobody = told("b", place=(2, 2), at_ms=KILLED + 1_000)
     assert "nobody pressed" in judged(lived(), told("a"), nobody)
@@ -328,8 +369,12 @@ def test_killed_gateway_loses_and_doubles_nothing(
 def test_gateway_with_a_defect_is_caught(
     short_path: Path, capsys: pytest.CaptureFixture[str], defect: str
 ) -> None:
-    """The seed and the kept folder are printed."""
-    code = main(["N=18", "SEED=5", "AWAY=60", f"FOLDER={short_path}", f"PLANT={defect}"])
+    """With the broker away in every life something is owed, and open, at every kill.
+
+    The seed and the kept folder are printed.
+    """
+    away = "AWAY=60" if defect == "hasty" else "AWAY=100"
+    code = main(["N=18", "SEED=5", away, f"FOLDER={short_path}", f"PLANT={defect}"])
     said = capsys.readouterr().out
     assert code == BROKEN, said
     assert "broken: school" in said

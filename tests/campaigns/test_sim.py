@@ -653,6 +653,25 @@ def test_fault_told_out_of_turn_is_found(tmp_path: Path, phases: list[str], why:
     assert found(run(tmp_path, story)).endswith(why)
 
 
+def test_fault_whose_end_was_lost_with_the_disk_stands_again_and_is_proved_once_more(
+    tmp_path: Path,
+) -> None:
+    seen: list[object] = []
+
+    async def story(told: Told) -> None:
+        faults, data = told.faults, {"subject": "accounts", "why": "unproved"}
+        told.faults.unproved = lambda _point: True
+        for phase, event in (("raised", "1"), ("cleared", "2")):
+            faults.told("wiring", phase, data, at_us=told.clock.now_us(), event=event)
+        seen.append(faults.to_prove())
+        faults.restarted(["1"])
+        seen.append(faults.to_prove())
+        seen.append(faults.all_clear())
+
+    run(tmp_path, story)
+    assert seen == [[], ["accounts"], "wiring accounts"]
+
+
 @pytest.mark.parametrize(
     ("kind", "why"),
     [

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.core.alarms import Alarm, Register
+from gateway.core.alarms import ALSO_OPEN_MAX, OPEN_MAX, Alarm, Register
 from gateway.core.counter import Remember
 from gateway.core.hardware import Door, DoorContact
 from gateway.core.model import AlarmState, Count, Event, Fact, Json, Level, Stamp
@@ -132,6 +132,29 @@ def test_press_at_another_point_is_another_alarm_that_names_the_first() -> None:
     site.press("till", S)
     assert site.press("gym", 2 * S) == ["alarm.panic.raised"]
     assert site.last.data == {"count": 1, "also_open": ["id1", "id2"]}
+
+
+def test_press_after_a_thousand_open_alarms_still_fits_a_token() -> None:
+    """A loose wire over a long holiday: whoever receives refuses what is longer than 64 KiB."""
+    site = Site()
+    for number in range(1_000):
+        site.press("hall", number * 31 * S)
+        site.rest("hall", number * 31 * S + S)
+    site.press("gym", 40_000 * S)
+    also = site.last.data["also_open"]
+    assert also == [f"id{2 * number + 1}" for number in range(1_000 - ALSO_OPEN_MAX, 1_000)]
+    assert site.last.data["also_open_more"] == 1_000 - ALSO_OPEN_MAX
+
+
+def test_register_names_the_newest_of_very_many_open_alarms_and_counts_the_others() -> None:
+    """A centre that never closes an alarm: heartbeats and starts name what is open."""
+    site = Site()
+    for number in range(OPEN_MAX):
+        site.press("hall", number * 31 * S)
+        site.rest("hall", number * 31 * S + S)
+    assert site.register.named() == (tuple(site.open), 0)
+    site.press("gym", OPEN_MAX * 31 * S)
+    assert site.register.named() == (tuple(site.open[1:]), 1)
 
 
 def test_press_on_damaged_wiring_says_so() -> None:

@@ -78,6 +78,22 @@ def test_counter_that_shows_as_many_again_soon_after_a_start_is_told_at_the_next
     assert counter.feed(count(1, RACE_S + 1)) == Counted(1, doubtful=True, moved=True)
 
 
+def test_counter_undecided_about_a_start_counts_on_from_it() -> None:
+    """Its unit started pressed once, as before; the uptime of the life before is forgotten."""
+    counter = Counter(count(1, 4), starts_at_rest=True)
+    assert counter.feed(count(1, RACE_S)) == NOTHING
+    assert counter.feed(count(1)) == NOTHING
+    assert counter.undecided
+    assert counter.feed(count(2)) == Counted(2, moved=True)
+    assert counter.feed(count(2, RACE_S + 1)) == NOTHING
+
+
+def test_counter_undecided_of_a_contact_closed_at_rest_makes_up_no_press() -> None:
+    counter = Counter(count(1, 4), starts_at_rest=False)
+    assert counter.feed(count(1, RACE_S)) == NOTHING
+    assert counter.feed(count(2)) == Counted(1, moved=True)
+
+
 def test_counter_uptime_asked_for_now_and_then_still_proves_a_start() -> None:
     counter = Counter(count(4, 9_000), starts_at_rest=True)
     assert counter.feed(count(5)) == Counted(1, moved=True)
@@ -222,6 +238,35 @@ def test_presses_told_by_the_level_are_not_told_again_when_they_are_counted() ->
     both.level(90_000_000, rests=True)
     assert told(both, NC, 1, 90_500_000) == 0
     assert told(both, NC, 2, 91_000_000) == 1
+
+
+@pytest.mark.parametrize("first", [NO, NC])
+def test_presses_a_level_was_ahead_of_are_not_told_again_by_any_counter(first: str) -> None:
+    second = NC if first == NO else NO
+    both = presses()
+    both.level(5_000_000, rests=False)
+    both.level_led(5_000_000, opens_at_rest=NO)
+    assert told(both, first, 1, 5_100_000) == 0
+    assert told(both, second, 1, 5_300_000) == 0
+    both.level(5_600_000, rests=True)
+    assert told(both, NO, 2, 5_700_000) == 1
+
+
+def test_presses_after_one_whose_counter_was_ahead_of_the_level_are_told() -> None:
+    """Found pressed, and counted before that: at rest again the counter shows no more."""
+    both = presses()
+    both.level(5_000_000, rests=False)
+    both.level_led(5_000_000, opens_at_rest=NO)
+    assert told(both, NO, 0, 5_200_000) == 0
+    assert told(both, NO, 1, 5_700_000) == 1
+
+
+def test_presses_found_pressed_again_are_owed_once() -> None:
+    both = presses()
+    both.level(5_000_000, rests=False)
+    for at_us in (5_000_000, 6_000_000):
+        both.level_led(at_us, opens_at_rest=NO)
+    assert [one.owed for one in both.debts()] == [1, 1]
 
 
 def test_presses_keep_the_value_and_uptime_of_what_moved() -> None:

@@ -65,7 +65,8 @@ def tick_by_tick(rule: Rule, edges: Edges, *, until_us: int) -> list[Conclusion]
     for now_us in range(edges[0][0], until_us + 1):
         held_us = shown[-rule.window_us :].count(ACTIVE)
         for_us = now_us - since_us
-        enough = held_us >= rule.confirm_us if raw is ACTIVE else for_us >= rule.release_us
+        waits_us = rule.unknown_us if raw is UNKNOWN else rule.release_us
+        enough = held_us >= rule.confirm_us if raw is ACTIVE else for_us >= waits_us
         if raw is not None and raw is not confirmed and enough:
             initial = confirmed is None and first is raw
             confirmed, doubt_us = raw, None
@@ -94,6 +95,7 @@ def small_rules(draw: st.DrawFn) -> Rule:
         confirm_us=confirm_us,
         window_us=window_us,
         release_us=window_us + draw(st.integers(1, 30)),
+        unknown_us=window_us + draw(st.integers(1, 30)),
         doubt_us=draw(st.integers(5, 60)),
         quiet_us=draw(st.integers(1, 20)),
     )

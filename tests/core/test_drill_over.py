@@ -45,6 +45,25 @@ def test_drill_over_is_said_once() -> None:
     assert len(register.open) == 2
 
 
+def test_drill_over_raises_nothing_where_a_real_alarm_was_raised_since() -> None:
+    """Pressed so long after the exercise that it was no repetition: that one calls already."""
+    register = drilled(OFFICE, Level.NORMAL)
+    (raised,) = shown(register, OFFICE, Level.ACTIVE, 60 * S)
+    assert raised.type == "alarm.lockdown.raised"
+    assert over(register, 61 * S) == []
+    assert len(register.open) == 2
+
+
+def test_alarm_of_a_second_drill_names_the_first_alarm_of_all() -> None:
+    register = drilled(OFFICE, Level.NORMAL)
+    over(register)
+    shown(register, OFFICE, Level.ACTIVE, 5 * S)
+    shown(register, OFFICE, Level.NORMAL, 6 * S)
+    assert register.drill_over("a-5000000", new_id="c", at_us=7 * S) == []
+    (raised,) = shown(register, OFFICE, Level.ACTIVE, 8 * S)
+    assert (raised.type, raised.data["again"]) == ("alarm.lockdown.raised", "a-0")
+
+
 def test_both_end_with_the_input() -> None:
     register = drilled(FIRE, Level.ACTIVE)
     over(register)

@@ -11,7 +11,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.core.jws import SigningKey, TokenRefused, TokenType, digest, open_token, seal
+from gateway.core.alarms import OPEN_MAX
+from gateway.core.jws import (
+    TOKEN_MAX_BYTES,
+    SigningKey,
+    TokenRefused,
+    TokenType,
+    digest,
+    open_token,
+    seal,
+)
 from gateway.core.message import (
     NEVER_REDACTED,
     Head,
@@ -99,6 +108,7 @@ heartbeats = st.builds(
     open=lists_of_text,
     isolated=lists_of_text,
     modes=lists_of_text,
+    open_more=numbers,
 )
 RECEIPT = receipt_payload(
     Receipt(
@@ -205,7 +215,16 @@ def test_heartbeat_reads_back(beat: Heartbeat) -> None:
 
 
 def test_heartbeat_leaves_out_what_is_empty() -> None:
-    assert not {"open", "isolated", "modes"} & heartbeat_payload(QUIET).keys()
+    assert not {"open", "isolated", "modes", "open_more"} & heartbeat_payload(QUIET).keys()
+
+
+def test_heartbeat_of_a_gateway_whose_alarms_nobody_closes_is_read_by_everybody() -> None:
+    ids = tuple(uuid7(number, bytes(10)) for number in range(OPEN_MAX))
+    heads = dict.fromkeys(Stream, 6)
+    beat = replace(QUIET, heads=heads, open=ids, open_more=1_000_000)
+    token = seal(TokenType.HEARTBEAT, heartbeat_payload(beat), KEY)
+    assert len(token) < TOKEN_MAX_BYTES // 2
+    assert read_heartbeat(json.loads(json.dumps(heartbeat_payload(beat)))) == beat
 
 
 def test_heartbeat_with_nothing_open_is_at_most_450_bytes() -> None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from drivers.base import Contact, level_of
 from gateway.core.counter import SAME_PRESS_US, Remember
-from gateway.core.debounce import CHATTER_QUIET_US
+from gateway.core.debounce import CHATTER_QUIET_US, ON_A_UNIT
 from gateway.core.model import US_PER_MS, Count, Fact, Level, Reading
 from gateway.core.monitor import PAIR, UNCOUNTED_US, Confirmed, Item, Monitor
 from gateway.core.premises import PERSON_OPERATED, Input, Point, PointKind, WiringDoubt
@@ -653,6 +653,61 @@ def test_pair_that_counts_and_then_contradicts_itself_was_pressed_once() -> None
     found = poll.monitor.feed(Reading(UNIT_NO, ACTIVE, 5 * SECOND_US, Count(1, 32, 5_010)))
     found += poll.monitor.wake(6 * SECOND_US)
     assert words(found) == ["active", "unknown", "wiring.raised both-closed"]
+
+
+@pytest.mark.parametrize("looks", [1, 2])
+def test_pair_looked_at_while_it_travels_has_sound_wiring(looks: int) -> None:
+    """The next look comes 200 ms later, or the one after it when that request is lost."""
+    monitor, at_us = started(BOTH).monitor, 5 * SECOND_US
+    none, one = Count(0, 32, 5_010), Count(1, 32)
+    found = monitor.feed(Reading(UNIT_NC, ACTIVE, at_us, none))
+    at_us += looks * 200_000 + 20_000
+    found += monitor.wake(at_us)
+    assert words(found) == []
+    found += monitor.feed(Reading(UNIT_NO, ACTIVE, at_us, one))
+    assert words(found) == ["active"]
+
+
+@pytest.mark.parametrize("late_us", [1_000, 152_000, 400_000, 900_000])
+def test_pair_whose_doubt_is_ahead_of_its_count_was_pressed_once(late_us: int) -> None:
+    """Looked at while the button travels, and not again until the pair has disagreed too long."""
+    monitor, at_us = started(BOTH).monitor, 5 * SECOND_US
+    none, one = Count(0, 32, 5_010), Count(1, 32)
+    found = monitor.feed(Reading(UNIT_NC, ACTIVE, at_us, none))
+    at_us += ON_A_UNIT.unknown_us
+    found += monitor.wake(at_us)
+    assert words(found) == ["active doubtful", "wiring.raised both-open"]
+    found += monitor.feed(Reading(UNIT_NO, ACTIVE, at_us + late_us, none))
+    found += monitor.feed(Reading(UNIT_NO, ACTIVE, at_us + late_us + 25_000, one))
+    at_us += 3 * SECOND_US
+    found += monitor.wake(at_us)
+    found += monitor.feed(Reading(UNIT_NO, NORMAL, at_us, one))
+    found += monitor.feed(Reading(UNIT_NC, NORMAL, at_us, none))
+    found += monitor.feed(Reading(UNIT_NC, NORMAL, at_us + 25_000, one))
+    found += monitor.wake(at_us + 9 * SECOND_US)
+    assert "active" not in words(found)
+    assert words(found).count("active doubtful") == 1
+    assert words(found)[-2:] == ["normal", "wiring.cleared"]
+
+
+@pytest.mark.parametrize("point", [COUNTED, BOTH])
+def test_button_found_pressed_by_a_level_read_after_its_counter_was_pressed_once(
+    point: Point,
+) -> None:
+    """At a start, or when a silence is over: the counter was read just before the press."""
+    poll = Poll(point)
+    assert poll.look(ACTIVE) == ["active initial"]
+    assert poll.look(ACTIVE, no=1) == []
+    assert poll.look(nc=1) == ["normal"]
+    assert poll.look(no=1, nc=1) == ["active", "normal"]
+
+
+@pytest.mark.parametrize("point", [COUNTED, BOTH])
+def test_press_soon_after_a_button_was_found_pressed_is_a_press(point: Point) -> None:
+    poll = Poll(point)
+    assert poll.look(ACTIVE) == ["active initial"]
+    assert poll.look(nc=1) == ["normal"]
+    assert poll.look(no=1, nc=1) == ["active", "normal"]
 
 
 @pytest.mark.parametrize("kind", [PointKind.FIRE, PointKind.TAMPER])

@@ -51,10 +51,38 @@ def owing(outbox: Outbox, where: StreamKey, last: int) -> Outbox:
     return outbox
 
 
+def listened(outbox: Outbox, uplink: str) -> None:
+    """A new connection on which somebody listens from the beginning."""
+    outbox.up(uplink, 0)
+    outbox.heard(uplink, 0)
+
+
 def taken(
     outbox: Outbox, uplink: str, now_us: int, *, log: bool = True, limit: int = 10_000
 ) -> list[int]:
     return [ref.sequence for ref in outbox.take(uplink, now_us, log=log, limit=limit)]
+
+
+# --- what no disk has any more -----------------------------------------------------------------
+
+
+def test_alarm_that_is_gone_is_received_only_by_a_receipt_that_covers_it() -> None:
+    outbox = Outbox(ROUTE)
+    outbox.owe(raised(1), 0)
+    outbox.owe(raised(2), 0)
+    outbox.gone(Ref(ALARM, 1))
+    assert not outbox.owes(Ref(ALARM, 1))
+    assert outbox.receipt(receipt(ALARM, 0, (2, 2)))[1] == ["alarm-2"]
+    assert outbox.receipt(receipt(ALARM, 2, alarms=("other",)))[1] == ["alarm-1"]
+
+
+def test_alarm_that_is_gone_is_told_as_not_received() -> None:
+    outbox = Outbox(ROUTE)
+    outbox.owe(raised(1), 0)
+    outbox.gone(Ref(ALARM, 1))
+    assert [overdue.why for overdue in outbox.wake(ROUTE.receipt_within_ms * 1_000)] == [
+        Why.NO_RECEIPT
+    ]
 
 
 # --- offering ------------------------------------------------------------------------------------
@@ -63,8 +91,8 @@ def taken(
 def test_outbox_offers_a_new_alarm_at_once_on_every_connected_uplink() -> None:
     outbox = Outbox(ROUTE)
     assert outbox.owe(message(ALARM, 1), 0) == ()
-    outbox.up("campus")
-    outbox.up("lte")
+    listened(outbox, "campus")
+    listened(outbox, "lte")
     assert outbox.owe(message(ALARM, 2), 0) == ("campus", "lte")
     assert taken(outbox, "campus", 0) == [1]
     outbox.down("campus")
@@ -73,15 +101,15 @@ def test_outbox_offers_a_new_alarm_at_once_on_every_connected_uplink() -> None:
 
 def test_outbox_offers_a_new_alarm_although_the_window_is_full() -> None:
     outbox = owing(Outbox(ROUTE), ALARM, 1_000)
-    outbox.up("campus")
+    listened(outbox, "campus")
     assert len(taken(outbox, "campus", 0)) == WINDOW_LEAST
     assert outbox.owe(message(ALARM, 1_001), 0) == ("campus",)
 
 
 def test_outbox_offers_the_log_only_where_it_is_told_to() -> None:
     outbox = owing(Outbox(ROUTE), LOG, 3)
-    outbox.up("campus")
-    outbox.up("lte")
+    listened(outbox, "campus")
+    listened(outbox, "lte")
     assert outbox.owe(message(LOG, 4), 0) == ()
     assert taken(outbox, "lte", 0, log=False) == []
     assert taken(outbox, "campus", 0) == [1, 2, 3, 4]
@@ -92,7 +120,7 @@ def test_outbox_offers_oldest_epoch_first_then_by_number_and_alarms_before_the_l
     outbox.owe(message(ALARM, 1), 0)
     past = {key(stream, epoch): [(3, 4), (8, 8)] for epoch in (1, 0) for stream in Stream}
     outbox.restore(past, [], 0)
-    outbox.up("campus")
+    listened(outbox, "campus")
     refs = outbox.take("campus", 0, log=True, limit=100)
     order = [(ref.key.stream, ref.key.epoch, ref.sequence) for ref in refs]
     numbers = (3, 4, 8)
@@ -105,18 +133,18 @@ def test_outbox_offers_oldest_epoch_first_then_by_number_and_alarms_before_the_l
 
 def test_outbox_offers_everything_again_on_a_new_connection() -> None:
     outbox = owing(Outbox(ROUTE), ALARM, 3)
-    outbox.up("campus")
+    listened(outbox, "campus")
     assert taken(outbox, "campus", 0) == [1, 2, 3]
     outbox.receipt(receipt(ALARM, 1))
     outbox.down("campus")
-    outbox.up("campus")
+    listened(outbox, "campus")
     assert taken(outbox, "campus", 1) == [2, 3]
 
 
 def test_outbox_offers_again_after_five_seconds_and_not_before() -> None:
     outbox = owing(Outbox(ROUTE), ALARM, 2)
     assert outbox.offer_due("campus") is None
-    outbox.up("campus")
+    listened(outbox, "campus")
     assert outbox.offer_due("campus") is None
     assert taken(outbox, "campus", 0) == [1, 2]
     assert outbox.offer_due("campus") == OFFER_AGAIN_US
@@ -130,7 +158,7 @@ def test_outbox_offers_again_after_five_seconds_and_not_before() -> None:
 
 def test_outbox_keeps_to_the_limit_and_goes_on_where_it_stopped() -> None:
     outbox = owing(Outbox(ROUTE), ALARM, 5)
-    outbox.up("campus")
+    listened(outbox, "campus")
     assert taken(outbox, "campus", 0, limit=0) == []
     assert taken(outbox, "campus", 0, limit=2) == [1, 2]
     assert taken(outbox, "campus", 0, limit=9) == [3, 4, 5]
@@ -146,7 +174,7 @@ def test_outbox_takes_nothing_for_an_uplink_that_is_down() -> None:
 def test_outbox_makes_nobody_spin_over_what_cannot_be_taken(limited: bool) -> None:  # noqa: FBT001 -- a table's column
     """No room on the uplink, or the log goes elsewhere: it is due again a second later."""
     outbox = owing(Outbox(ROUTE), LOG, 1)
-    outbox.up("campus")
+    listened(outbox, "campus")
     assert taken(outbox, "campus", 0) == [1]
     for now_us in (OFFER_AGAIN_US, OFFER_AGAIN_US + LOOK_AGAIN_US):
         assert outbox.offer_due("campus") == now_us
@@ -157,7 +185,7 @@ def test_outbox_makes_nobody_spin_over_what_cannot_be_taken(limited: bool) -> No
 
 def test_outbox_repeats_alarms_although_an_older_offer_of_the_log_waits() -> None:
     outbox = owing(Outbox(ROUTE), LOG, 1)
-    outbox.up("campus")
+    listened(outbox, "campus")
     assert taken(outbox, "campus", 0) == [1]
     outbox.owe(message(ALARM, 7), 1)
     assert taken(outbox, "campus", OFFER_AGAIN_US + 1, log=False) == [7]
@@ -166,7 +194,7 @@ def test_outbox_repeats_alarms_although_an_older_offer_of_the_log_waits() -> Non
 def test_outbox_repeats_the_newest_alarms_to_a_deaf_centre_and_ever_as_many() -> None:
     """However many are raised meanwhile: each goes out once at once, few go out again."""
     outbox = Outbox(ROUTE)
-    outbox.up("campus")
+    listened(outbox, "campus")
     for sequence in range(1, 1_001):
         assert outbox.owe(raised(sequence), sequence) == ("campus",)
     for times in range(1, 200):
@@ -178,11 +206,11 @@ def test_outbox_repeats_the_newest_alarms_to_a_deaf_centre_and_ever_as_many() ->
 def test_outbox_offers_everything_although_nothing_is_ever_receipted() -> None:
     """Nothing owed is forgotten over what is repeated."""
     outbox = Outbox(ROUTE)
-    outbox.up("campus")
+    listened(outbox, "campus")
     for sequence in range(1, 501):
         outbox.owe(raised(sequence), 0)
     outbox.down("campus")
-    outbox.up("campus")
+    listened(outbox, "campus")
     for stream in Stream:
         outbox.restore({key(stream, 1): [(1, 500)]}, [], 0)
     offered = [
@@ -197,7 +225,7 @@ def test_outbox_offers_everything_although_nothing_is_ever_receipted() -> None:
 def test_outbox_settles_what_stands_behind_messages_a_centre_will_not_take() -> None:
     """A thousand wait behind two hundred that are never receipted: they pass."""
     outbox = owing(Outbox(ROUTE), ALARM, 1_200)
-    outbox.up("campus")
+    listened(outbox, "campus")
     for now_us in range(0, 1_200 * S, S):
         for sequence in taken(outbox, "campus", now_us, limit=18):
             if sequence > 200:
@@ -210,10 +238,10 @@ def test_outbox_brings_raised_alarms_before_a_long_backlog_of_their_stream() -> 
     outbox = owing(Outbox(ROUTE), ALARM, 1_000)
     for sequence in (1_001, 1_002):
         outbox.owe(raised(sequence), 0)
-    outbox.up("campus")
+    listened(outbox, "campus")
     assert taken(outbox, "campus", 0, limit=4) == [1_001, 1_002, 1, 2]
     outbox.receipt(receipt(ALARM, 0, (1_001, 1_001)))
-    outbox.up("campus")
+    listened(outbox, "campus")
     assert taken(outbox, "campus", 0, limit=3) == [1_002, 1, 2]
 
 
@@ -222,7 +250,7 @@ def test_outbox_brings_what_fits_a_window_in_order() -> None:
     outbox = owing(Outbox(ROUTE), ALARM, LONG - 40)
     for sequence in range(LONG - 39, LONG + 1):
         outbox.owe(raised(sequence), 0)
-    outbox.up("campus")
+    listened(outbox, "campus")
     offered: list[int] = []
     while len(offered) < LONG:
         more = taken(outbox, "campus", 0)
@@ -233,7 +261,7 @@ def test_outbox_brings_what_fits_a_window_in_order() -> None:
 
 def test_outbox_offers_more_at_once_while_receipts_are_prompt_and_less_when_they_queue() -> None:
     outbox = owing(Outbox(ROUTE), ALARM, 20_000)
-    outbox.up("campus")
+    listened(outbox, "campus")
     now_us, sizes = 0, []
     for took_ms in (5, 5, 5, 5, 200, 200, 200, 200):
         offered = taken(outbox, "campus", now_us)
@@ -246,7 +274,7 @@ def test_outbox_offers_more_at_once_while_receipts_are_prompt_and_less_when_they
 
 def test_outbox_offers_a_log_entry_that_was_written_after_a_later_one() -> None:
     outbox = Outbox(ROUTE)
-    outbox.up("campus")
+    listened(outbox, "campus")
     outbox.owe(message(LOG, 2), 0)
     assert taken(outbox, "campus", 0) == [2]
     outbox.owe(message(LOG, 1), 0)
@@ -255,11 +283,11 @@ def test_outbox_offers_a_log_entry_that_was_written_after_a_later_one() -> None:
 
 def test_outbox_offers_at_once_what_was_offered_before_anybody_listened() -> None:
     outbox = owing(Outbox(ROUTE), ALARM, 2)
-    outbox.up("campus")
+    listened(outbox, "campus")
     assert taken(outbox, "campus", 0, limit=1) == [1]
     assert taken(outbox, "campus", S) == [2]
-    outbox.unheard("campus", S)
-    outbox.unheard("lte", S)
+    outbox.heard("campus", S - 1)
+    outbox.heard("lte", S - 1)
     assert taken(outbox, "campus", S) == [1]
     assert outbox.offer_due("campus") == S + OFFER_AGAIN_US
 
@@ -483,7 +511,7 @@ class Delivering(RuleBasedStateMachine):
     def up(self, uplink: str) -> None:
         self.links.pop(uplink, None)
         self.outbox.down(uplink)
-        self.outbox.up(uplink)
+        listened(self.outbox, uplink)
         self.links[uplink] = Link()
 
     @rule(uplink=UPLINKS)

@@ -43,6 +43,13 @@ def test_epoch_that_has_not_begun_was_never_given() -> None:
     assert (sending.over, sending.not_given) == (True, 9)
 
 
+def test_epoch_of_another_ledger_may_have_been_given_however_late_it_is() -> None:
+    """A disk that was swapped counts anew: its numbers are gone, and not of the future."""
+    other = Asked("c-1", "security", Stream.LOG, "0ed9e70f", 7, 1, 9)
+    sending = begun(other, [], mine=MINE, head=10, earlier=None)
+    assert (spans(sending), sending.not_given) == ([(None, 1, 9)], 0)
+
+
 def test_every_start_of_an_epoch_is_gone_through() -> None:
     """A disk swapped for a copy holds two of them."""
     sending = begun(asked(1, 4, epoch=5), [ELDER, TWIN], mine=MINE, head=10, earlier=None)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.core.model import Event, Fact, Json, Stamp
+from gateway.core.premises import Premises, Route
 from gateway.core.standing import PATIENCE_US, Standing, name_of, patience_of
-from tests.school import SCHOOL
+from tests.school import CAMPUS, RECEPTION, SCHOOL, SECURITY
 
 S = 1_000_000
 STAMP = Stamp(1, synchronised=True, error_ms=1, boot="b", monotonic_ms=1)
@@ -22,8 +26,18 @@ def fact(kind: str, phase: str, subject: str = "reception", at_us: int = S, **da
     return Fact(f"fault.{kind}.{phase}", subject, at_us, data=data)
 
 
-def gate(*events: Event) -> Standing:
-    return Standing(events, patience_of(SCHOOL), now_us=0)
+def gate(*events: Event, premises: Premises = SCHOOL) -> Standing:
+    return Standing(events, patience_of(premises), now_us=0)
+
+
+LONG_MS = 10 * PATIENCE_US // 1_000
+
+
+def waited_us(event: Event, premises: Premises = SCHOOL) -> int:
+    """How long after the start a fault is waited for."""
+    deadline_us = gate(event, premises=premises).deadline()
+    assert deadline_us is not None
+    return deadline_us
 
 
 def types(facts: list[Fact]) -> list[str]:
@@ -68,6 +82,13 @@ def test_standing_wiring_that_contradicts_itself_otherwise_is_told_anew() -> Non
     assert types(told) == ["fault.wiring.raised"]
 
 
+def test_standing_storage_that_fails_otherwise_is_told_anew() -> None:
+    """Full is one thing to do, read-only another; a unit is silent whatever the words for it."""
+    standing = gate(raised("storage", "ledger", why="full"), raised("unit-silent", why="deaf"))
+    assert standing.passed([fact("storage", "raised", "ledger", why="read-only")])
+    assert not standing.passed([fact("unit-silent", "raised", why="no answer")])
+
+
 def test_standing_path_that_is_down_for_another_reason_is_not_news() -> None:
     standing = gate(raised("path", "campus", route="case", why="no connection", silent_ms=9))
     again = fact("path", "raised", "campus", route="case", why="no answer", silent_ms=4)
@@ -81,11 +102,20 @@ def test_standing_faults_of_two_routes_over_one_uplink_are_two() -> None:
     assert len(standing.names) == 2
 
 
+def test_standing_path_that_has_healed_unseen_says_which_it_was() -> None:
+    data: dict[str, Json] = {"route": "case", "uplink": "campus"}
+    standing = gate(raised("path", "campus", **data, silent_ms=9))
+    (cleared,) = standing.passed(standing.wake(PATIENCE_US))
+    assert cleared.data == {**data, "unseen": True}
+
+
 def test_standing_faults_of_a_door_are_told_apart_by_part_and_why() -> None:
     bolt = raised("stuck", "main-door", part="bolt", why="not-thrown")
     standing = gate(bolt)
     lock = fact("stuck", "raised", "main-door", part="lock", why="not-locked")
     assert standing.passed([lock]) == [lock]
+    other = fact("stuck", "raised", "main-door", part="bolt", why="not-withdrawn")
+    assert standing.passed([other]) == [other]
     cleared = standing.passed(standing.wake(PATIENCE_US))
     assert cleared[0].data == {"part": "bolt", "why": "not-thrown", "unseen": True}
     assert name_of(cleared[0].type, "main-door", cleared[0].data) == name_of(
@@ -98,6 +128,8 @@ def test_standing_wiring_of_a_button_waits_for_a_press_and_for_nothing_less() ->
     standing = gate(raised("wiring", why="both-open"))
     assert standing.deadline() is None
     assert standing.wake(10**15) == []
+    ended = Fact("alarm.panic.cleared", "reception", S)
+    assert standing.passed([ended]) == [ended]
     doubtful = Fact("alarm.panic.raised", "reception", S, data={"doubtful": True})
     assert standing.passed([doubtful]) == [doubtful]
     pressed = Fact("alarm.panic.raised", "reception", 2 * S)
@@ -112,12 +144,30 @@ def test_standing_press_elsewhere_proves_nothing_here() -> None:
 
 
 def test_standing_stuck_button_is_waited_for_as_long_as_it_takes_to_be_stuck_again() -> None:
-    standing = gate(raised("stuck"))
-    longest_ms = SCHOOL.points[0].stuck_after_ms
-    assert longest_ms is not None
-    deadline_us = standing.deadline()
-    assert deadline_us is not None
-    assert deadline_us > longest_ms * 1_000
+    slow = replace(SCHOOL, points=(replace(RECEPTION, stuck_after_ms=LONG_MS),))
+    assert waited_us(raised("stuck"), slow) > LONG_MS * 1_000
+
+
+def test_standing_wiring_no_person_presses_is_waited_for_like_any_other_fault() -> None:
+    assert waited_us(raised("wiring", "fire-panel", why="both-open")) == PATIENCE_US
+
+
+@pytest.mark.parametrize(
+    "route",
+    [
+        replace(SECURITY, receipt_within_ms=LONG_MS),
+        replace(SECURITY, acknowledge_within_ms=LONG_MS),
+    ],
+    ids=("receipt", "acknowledgement"),
+)
+def test_standing_delivery_is_waited_for_as_long_as_its_route_has_time(route: Route) -> None:
+    patient = replace(SCHOOL, routes=(route,))
+    assert waited_us(raised("delivery", "security", route="security"), patient) > LONG_MS * 1_000
+
+
+def test_standing_path_is_waited_for_as_long_as_its_heartbeats_are_apart() -> None:
+    slow = replace(SCHOOL, uplinks=(replace(CAMPUS, heartbeat_ms=LONG_MS),))
+    assert waited_us(raised("path", "campus", route="case"), slow) > 2 * LONG_MS * 1_000
 
 
 def test_standing_fault_of_a_point_that_is_no_more_is_cleared() -> None:

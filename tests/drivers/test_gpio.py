@@ -240,6 +240,19 @@ def test_gpio_input_unreadable_at_start_is_unknown_and_shown_later() -> None:
     asyncio.run(run())
 
 
+def test_gpio_input_readable_again_shows_its_level_though_nothing_moved() -> None:
+    async def run() -> None:
+        async with Scene() as scene:
+            for failing in (True, True, False, False):
+                scene.pins.at("gpio:17").fail(failing=failing)
+                scene.driver.check()
+            assert scene.levels(17) == [Level.UNKNOWN, Level.NORMAL]
+            assert scene.levels(18) == []
+            assert scene.reports.events == ["gpio.input.unreadable", "gpio.input.readable"]
+
+    asyncio.run(run())
+
+
 def test_gpio_refuses_one_pin_for_two_things_and_gives_the_others_back() -> None:
     async def run() -> None:
         pins = SimulatedPins(now_us)

@@ -10,10 +10,13 @@ import json
 import signal
 import sys
 from collections.abc import AsyncIterator
+from datetime import UTC, tzinfo
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
 
+from gateway.clock import UTC_MS_MAX
 from gateway.core.jws import TokenType, open_token
 from gateway.core.model import AlarmState, Json, Message
 from gateway.core.premises import UplinkSpec
@@ -26,11 +29,13 @@ from simulators.centre.screen import HELP, REFUSED_EVERY_MS, Refusals, Screen, a
 from simulators.centre.telling import plain
 from simulators.network.brokers import HOST, Mosquitto, free_port
 from simulators.site import Site, furnish
+from tests.processes import WITHIN_S
 from tests.simulators.desk import NOW_MS, Desk
 from tools.vector_parts import (
     CASHIER,
     GATEWAY,
     KEYS,
+    NOON_MS,
     RECEPTION,
     ROUTE,
     STARTS,
@@ -87,11 +92,11 @@ async def command(
     finally:
         if process.returncode is None:
             process.send_signal(signal.SIGINT)
-        await asyncio.wait_for(process.wait(), 10)
+        await asyncio.wait_for(process.wait(), WITHIN_S)
 
 
 async def line_with(
-    stream: asyncio.StreamReader | None, words: str, *, within_s: float = 10
+    stream: asyncio.StreamReader | None, words: str, *, within_s: float = WITHIN_S
 ) -> str:
     """The first line that holds these words."""
     assert stream is not None
@@ -206,7 +211,7 @@ def test_command_sends_what_was_typed_once_it_has_heard_the_gateway(
                 topic = f"qorgan/v1/{GATEWAY}/{ROUTE}"
                 await client.subscribe(f"{topic}/commands", qos=1)
                 await client.publish(f"{topic}/heartbeat", heartbeat(1), qos=0)
-                message = await asyncio.wait_for(anext(aiter(client.messages)), 10)
+                message = await asyncio.wait_for(anext(aiter(client.messages)), WITHIN_S)
                 assert isinstance(message.payload, bytes)
                 keys = {key.kid: key for key in [site.private_key(ROUTE).public]}
                 _, payload = open_token(message.payload, typ=TokenType.COMMAND, keys=keys)
@@ -236,10 +241,10 @@ def test_command_asks_for_what_it_lacks_unless_told_not_to(site: Site, tmp_path:
                 await client.subscribe(f"{topic}/commands", qos=1)
                 await client.publish(f"{topic}/heartbeat", heartbeat(1), qos=0)
                 missing = "!!! missing: school-12-main: alarm stream"
-                await line_with(process.stdout, missing, within_s=30)
+                await line_with(process.stdout, missing)
                 await client.publish(f"{topic}/heartbeat", heartbeat(4), qos=0)
                 with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(1 if more else 20):
+                    async with asyncio.timeout(1 if more else WITHIN_S):
                         async for message in client.messages:
                             assert isinstance(message.payload, bytes)
                             keys = {key.kid: key for key in [site.private_key(ROUTE).public]}
@@ -276,9 +281,9 @@ def test_command_whose_key_may_not_ask_says_what_to_do(
 class Paper(Screen):
     """A screen whose text can be read back."""
 
-    def __init__(self) -> None:
+    def __init__(self, zone: tzinfo = UTC) -> None:
         self.paper = io.StringIO()
-        super().__init__(self.paper)
+        super().__init__(self.paper, zone=zone)
 
     @property
     def text(self) -> str:
@@ -360,12 +365,33 @@ def test_screen_tells_answers_modes_and_doors_in_words() -> None:
 
 def test_screen_shows_findings_loudly_unless_they_are_good() -> None:
     paper = Paper()
-    paper.finding(Finding(FindingKind.LOST, GATEWAY, "silent for 17 s on every uplink"))
-    paper.finding(Finding(FindingKind.FOUND, GATEWAY, "heard again on lte"))
+    paper.finding(Finding(FindingKind.LOST, GATEWAY, "silent for 17 s on every uplink"), NOW_MS)
+    paper.finding(Finding(FindingKind.FOUND, GATEWAY, "heard again on lte"), NOW_MS + 5_000)
     assert paper.text.splitlines() == [
-        f"!!! gateway lost: {GATEWAY}: silent for 17 s on every uplink",
-        f"gateway found: {GATEWAY}: heard again on lte",
+        f"12:01:00  !!! gateway lost: {GATEWAY}: silent for 17 s on every uplink",
+        f"12:01:05  gateway found: {GATEWAY}: heard again on lte",
     ]
+
+
+def test_screen_tells_the_time_of_its_readers() -> None:
+    """Nobody in Almaty is to reckon from UTC, neither for what comes nor for what is open."""
+    desk, paper = Desk(), Paper(ZoneInfo("Asia/Almaty"))
+    paper.verdict(desk.take(raised(Gateway(epoch=6, start=STARTS[6]), 1).token))
+    paper.open_alarms(desk.core.alarms())
+    paper.link("campus", "up", NOW_MS)
+    raised_line, *_, open_line, link_line = paper.text.splitlines()
+    assert raised_line.startswith("17:01:00  *** ALARM #1")
+    assert "since 2026-12-01 17:00:01  received" in open_line
+    assert link_line == "17:01:00  uplink campus: up"
+
+
+def test_screen_shows_a_box_whose_clock_stands_at_the_end_of_time() -> None:
+    """Year 9999 and no hour later: east of Greenwich there is no such date any more."""
+    desk, paper = Desk(), Paper(ZoneInfo("Asia/Almaty"))
+    last_s = (UTC_MS_MAX - NOON_MS) // 1_000
+    desk.take(raised(Gateway(epoch=6, start=STARTS[6]), last_s).token)
+    paper.open_alarms(desk.core.alarms())
+    assert "since 9999-12-31 23:59:59" in paper.text
 
 
 def test_refusals_are_counted_and_said_now_and_then() -> None:

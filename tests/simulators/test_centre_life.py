@@ -238,6 +238,16 @@ def test_late_alarm_is_shown_with_its_age_and_whether_it_is_open(desk: Desk, box
     assert json.loads(json_line(first))["age_s"] == 199.0
 
 
+def test_alarm_is_not_called_closed_by_a_heartbeat_that_does_not_name_all(
+    desk: Desk, box: Gateway
+) -> None:
+    token = heartbeat(1, monotonic_ms=3_600_000 + 200_000, open=(event_id(1),), open_more=1)
+    desk.core.beat(GATEWAY, ROUTE, "campus", token, NOW_MS)
+    named, unnamed = raised(box, 1), raised(box, 2, CASHIER)
+    assert desk.take(named.token).open_now is True
+    assert desk.take(unnamed.token).open_now is None
+
+
 def test_alarm_younger_than_the_last_heartbeat_is_not_called_closed(
     desk: Desk, box: Gateway
 ) -> None:

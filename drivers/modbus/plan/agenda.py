@@ -5,9 +5,10 @@ One Agenda a unit; the Plan chooses among them. It knows of no other unit and ne
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from math import ceil
+from types import MappingProxyType
 
 from drivers.modbus.plan.blocks import (
     TYPICAL_ANSWER_US,
@@ -17,9 +18,10 @@ from drivers.modbus.plan.blocks import (
     exchange_us,
     frames_us,
     halves,
+    values_of,
 )
 from drivers.modbus.plan.health import Tally, UnitHealth
-from drivers.modbus.plan.polls import GivenUp, PlanUnit
+from drivers.modbus.plan.polls import GivenUp, PlanUnit, Polled
 from drivers.modbus.plan.silence import PROBE_MOST_US, PROBE_PRESSED_US, Vigil
 from drivers.modbus.wire.line import Line
 from drivers.modbus.wire.request import Read
@@ -53,11 +55,14 @@ PATIENCE_MS = 10
 class Row:
     """One block in the plan. cost_us: what it took lately, the silences around it included.
 
-    failures: polls in a row that came to nothing. retry: it is to be made again at once. urged:
-    somebody waits for it. put_off: it failed or the unit asked for time; nobody hurries it then.
+    spoken_us: what the bytes of its read and of the answer take. failures: polls in a row that
+    came to nothing. retry: it is to be made again at once. urged: somebody waits for it. put_off:
+    it failed or the unit asked for time; nobody hurries it then.
     """
 
     __slots__ = (
+        "_polled",
+        "_shown",
         "answered_us",
         "block",
         "cost_us",
@@ -69,6 +74,7 @@ class Row:
         "proven",
         "put_off",
         "retry",
+        "spoken_us",
         "told_stale",
         "urged",
     )
@@ -78,11 +84,21 @@ class Row:
         self.keys = tuple(want.key for want in block.wants)
         self.high = block.high
         self.period_us = block.period_us if block.wants else KEEP_US
+        self.spoken_us = frames_us(line, block.read)
         self.cost_us = exchange_us(line, block.read) + TYPICAL_ANSWER_US / 2
         self.due_us = self.answered_us = now_us
         self.failures = 0
         self.proven = self.retry = self.told_stale = False
         self.urged = self.put_off = False
+        self._shown: Sequence[int] | None = None
+        self._polled = Polled(device="")
+
+    def polled(self, device: str, shown: Sequence[int]) -> Polled:
+        """Every want's value out of what its read showed; nearly always what it showed before."""
+        if shown != self._shown:
+            values = MappingProxyType(values_of(self.block, shown))
+            self._polled, self._shown = Polled(device=device, values=values), shown
+        return self._polled
 
     def answered(self, began_us: int, now_us: int) -> None:
         """It was answered; the next is due one period after this one was.
@@ -168,7 +184,8 @@ class Agenda:
     def row_of(self, read: Read, keys: tuple[str, ...]) -> Row | None:
         """The row a poll was made from; None when it was split or given up meanwhile."""
         for row in self.rows:
-            if row.block.read == read and row.keys == keys:
+            mine = row.block.read
+            if (mine is read or mine == read) and row.keys == keys:
                 return row
         return None
 
@@ -227,9 +244,10 @@ class Agenda:
 
     # --- what came of it --------------------------------------------------------------------------
 
-    def learn(self, read: Read, took_us: int) -> None:
-        """How long the unit thought before a whole answer."""
-        thought_us = max(took_us - frames_us(self._line, read), 1)
+    def learn(self, read: Read, row: Row | None, took_us: int) -> None:
+        """How long the unit thought before a whole answer. row: what the read was made from."""
+        spoke_us = frames_us(self._line, read) if row is None else row.spoken_us
+        thought_us = max(took_us - spoke_us, 1)
         if not self._usual_us:
             self._usual_us, self._spread_us = thought_us, thought_us / 2
             return

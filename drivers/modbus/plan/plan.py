@@ -90,6 +90,8 @@ class Plan:
         if now_us >= self._weigh_us:
             self._weigh()
             self._weigh_us = now_us + WEIGH_US
+        if all(unit.vigil.live and _first_us(unit) > now_us for unit in self._units.values()):
+            return None  # most of the time
         due = self._due(now_us)
         if due.trial is not None and self._may_try(due, due.trial, now_us):
             return self._trial(due.trial, now_us)
@@ -101,7 +103,7 @@ class Plan:
 
     def deadline(self) -> int | None:
         """When `next` will have something, perhaps in the past; None: never (no units)."""
-        return min((unit_us for unit_us in map(_first_us, self._units.values())), default=None)
+        return min(map(_first_us, self._units.values()), default=None)
 
     def _due(self, now_us: int) -> _Due:
         due = _Due()
@@ -216,15 +218,14 @@ class Plan:
         back = self._answered(unit, now_us)
         if reply.kind is ReplyKind.EXCEPTION:
             return self._refused(unit, row, reply.code, now_us, back=back)
-        unit.learn(poll.read, reply.took_us)
-        if row is not None:
-            row.answered(poll.at_us, now_us)
-            block = row.block
-        else:
+        unit.learn(poll.read, row, reply.took_us)
+        if row is None:
             wants = tuple(want for want in unit.spec.wants if want.key in poll.wants)
-            block = Block(poll.read, wants)
-        values = values_of(block, reply.values)
-        return Polled(device=poll.device, values=values, change=back)
+            values = values_of(Block(poll.read, wants), reply.values)
+            return Polled(device=poll.device, values=values, change=back)
+        row.answered(poll.at_us, now_us)
+        polled = row.polled(unit.spec.device, reply.values)
+        return polled if back is None else replace(polled, change=back)
 
     def noted(self, device: str, reply: Reply, now_us: int, *, rest_us: int = 0) -> Polled:
         """What came of a request beside the plan: it proves life, or counts as a failure.
@@ -254,8 +255,9 @@ class Plan:
             unit.anew(now_us)
 
     def _note(self, unit: Agenda, reply: Reply, now_us: int, *, retry: bool = False) -> None:
-        self._tally.note(reply, retry=retry)
-        unit.tally.note(reply, retry=retry)
+        if reply.asked:
+            self._tally.note(reply, retry=retry)
+            unit.tally.note(reply, retry=retry)
         unit.served_us = now_us
         unit.free_us = max(unit.free_us, now_us + unit.spec.timing.between_ms * US_PER_MS)
 
@@ -300,7 +302,7 @@ class Plan:
             row.retry = True
             row.due_us = min(row.due_us, now_us)
             return polled
-        row.failed(now_us)
+        row.failed(now_us) if reply.asked else row.later(now_us)
         if polled.change is None and row.stale(now_us):
             return Polled(device=poll.device, stale=row.keys)
         return polled
@@ -309,7 +311,10 @@ class Plan:
         vigil = unit.vigil
         began_us = min(began_us, now_us)
         damaged = reply.kind is ReplyKind.DAMAGED
-        silent = vigil.failed(began_us, now_us, damaged=damaged, wanted=self._noise.wanted)
+        if reply.asked:
+            silent = vigil.failed(began_us, now_us, damaged=damaged, wanted=self._noise.wanted)
+        else:
+            silent = vigil.held(began_us, now_us)
         if not vigil.live:
             self._dead_last = True
             if vigil.silent:
@@ -381,8 +386,9 @@ class Plan:
 
 def _first_us(unit: Agenda) -> int:
     """When a unit is due first."""
-    due_us = min(row.due_us for row in unit.rows) if unit.vigil.live else unit.vigil.next_us
-    return max(unit.free_us, due_us)
+    if not unit.vigil.live:
+        return max(unit.free_us, unit.vigil.next_us)
+    return max(unit.free_us, min([row.due_us for row in unit.rows]))
 
 
 def _sooner(one: Agenda | None, other: Agenda, now_us: int) -> Agenda | None:

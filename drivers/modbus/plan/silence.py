@@ -39,6 +39,9 @@ NOISY_DOUBT_US = 500_000
 NOISE_MEMORY = 256
 """The share of failures that were only noise is a mean over about so many requests."""
 
+HELD_AGAIN_US = 200_000
+"""After a question that was held back, which costs the wire nothing."""
+
 DAMAGED_BEFORE_DOUBT = 4
 """Damaged answers in a row before the unit is tried sparingly: two polls, each with its retry."""
 
@@ -66,6 +69,9 @@ class Noise:
 
     def answered(self, failures: int) -> None:
         """A living unit answered, after so many failures in a row."""
+        if not failures:
+            self._share -= self._share / NOISE_MEMORY
+            return
         for failed in (*[1.0] * min(failures, FAILURES_MOST), 0.0):
             self._share += (failed - self._share) / NOISE_MEMORY
 
@@ -154,6 +160,21 @@ class Vigil:
             self.next_us = again_us if first else now_us + pause_us
             if now_us < silent_us < self.next_us:
                 self.next_us = max(silent_us, again_us)
+        return False
+
+    def held(self, began_us: int, now_us: int) -> bool:
+        """It was not asked: answers it owes could be mistaken. True: it is silent now.
+
+        What was not asked says nothing of the unit, until it has been without an answer for so long
+        that what it owes is out of date: then a try that failed before is all that is needed.
+        """
+        if self.silent:
+            return self.failed(began_us, now_us, damaged=False, wanted=SILENT_FAILURES)
+        if self.failures and now_us >= self._since_us + SURELY_US:
+            self.silent = True
+            self._rest(began_us, now_us)
+            return True
+        self.next_us = max(self.next_us, now_us + HELD_AGAIN_US)
         return False
 
     def gone(self, now_us: int) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 from drivers.base import Contact, Output, Wire, level_of
 from drivers.modbus.plan.blocks import Want
@@ -26,6 +27,7 @@ STATE_EVERY_US = 1_000_000
 """How often an output's real state is read when nothing calls for it."""
 
 _WORD_BITS = 16
+_NOTHING: Mapping[str, int] = MappingProxyType({})
 
 
 @dataclass(slots=True)
@@ -77,6 +79,8 @@ class Points:
         self._can_tell = profile.uptime is not None
         self._items: list[_Item] = []
         self._seen: dict[str, int] = {}
+        self._same: dict[int, Mapping[str, int]] = {}  # known by what they are, not what they hold
+        self._waiting = False
         self._uncounted: list[str] = []
         self._wants: list[Want] = []
         for wire in wires:
@@ -97,7 +101,7 @@ class Points:
     @property
     def needs_uptime(self) -> bool:
         """True while a Reading waits for the unit's uptime: ask for it next."""
-        return any(item.waits for item in self._items)
+        return self._waiting
 
     @property
     def uncounted(self) -> tuple[str, ...]:
@@ -110,7 +114,11 @@ class Points:
         Values seen before, with nothing waiting, change nothing: nearly every poll ends there.
         """
         self._uncounted.clear()
+        if id(values) in self._same:
+            return []
         if self._seen.items() >= values.items():
+            if isinstance(values, MappingProxyType):
+                self._same[id(values)] = values
             return []
         uptime_s = values.get(UPTIME)
         readings: list[Reading] = []
@@ -124,10 +132,7 @@ class Points:
                 self._uncounted += [key for key in missing if key.startswith("count:")]
             if touched or (item.waits and uptime_s is not None):
                 readings += self._changed(item, uptime_s, at_us)
-        if self.needs_uptime:
-            self._seen.clear()
-        else:
-            self._seen |= values
+        self._forget(but={**self._seen, **values})
         return readings
 
     def state(self, address: str, value: int, at_us: int) -> list[Reading]:
@@ -141,7 +146,6 @@ class Points:
     def refused(self, keys: Iterable[str], at_us: int) -> list[Reading]:
         """The unit does not have these: an input goes on with what is left of it, if anything."""
         keys, readings = list(keys), list[Reading]()
-        self._seen.clear()
         if UPTIME in keys:
             self._can_tell = False
         for item in self._items:
@@ -151,6 +155,7 @@ class Points:
                 readings += self._unknown([item], at_us)
             elif gone or item.waits:
                 readings += self._changed(item, None, at_us)
+        self._forget()
         return readings
 
     def silent(self, at_us: int) -> list[Reading]:
@@ -162,7 +167,7 @@ class Points:
 
         A counter is handed over even if it shows what it did before: it is another start's.
         """
-        self._seen.clear()
+        self._forget()
         self._can_tell = self._uptime is not None
         for item in self._items:
             item.refused.clear()
@@ -170,6 +175,12 @@ class Points:
                 item.count, item.handed, item.fresh = None, None, True
 
     # --- inside ---------------------------------------------------------------------------------
+
+    def _forget(self, *, but: Mapping[str, int] = _NOTHING) -> None:
+        """Look at every value anew, `but` these where no Reading waits."""
+        self._waiting = any(item.waits for item in self._items)
+        self._seen = {} if self._waiting else dict(but)
+        self._same.clear()
 
     def _add(self, item: _Item, period_us: int) -> None:
         keys: list[str] = []
@@ -201,8 +212,9 @@ class Points:
 
     def _changed(self, item: _Item, uptime_s: int | None, at_us: int) -> list[Reading]:
         """Its Reading, when there is something new and nothing is missing from it."""
-        item.waits = item.waits and uptime_s is None and self._can_tell and item.counts
         missing = (item.counts and item.count is None) or (item.shows and item.level is None)
+        # an uptime that comes too early is asked for again with what is missing
+        item.waits &= (missing or uptime_s is None) and self._can_tell and item.counts
         if missing or item.waits:
             return []
         level = (item.level if item.shows else None) or Level.NORMAL
@@ -216,13 +228,13 @@ class Points:
     def _unknown(self, items: Iterable[_Item], at_us: int) -> list[Reading]:
         """UNKNOWN, once; when it is read again, everything of it is news."""
         readings = []
-        self._seen.clear()
         for item in items:
             if item.handed != (Level.UNKNOWN, None):
                 readings.append(Reading(item.address, Level.UNKNOWN, at_us))
             item.handed = (Level.UNKNOWN, None)
             item.level, item.count = None, None
             item.fresh, item.waits = True, False
+        self._forget()
         return readings
 
 

@@ -125,7 +125,8 @@ class Station:
         if polled.change is Change.SILENT:
             self.lived(life.silent(now_us, age_us=polled.age_us, why=polled.why), plan)
             readings += self.unknown(now_us)
-        self._voice.readings(readings)
+        if readings:
+            self._voice.readings(readings)
         if points.needs_uptime:
             plan.urge(self.device.id, [UPTIME])
         if points.uncounted:

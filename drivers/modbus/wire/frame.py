@@ -11,7 +11,22 @@ import struct
 from dataclasses import dataclass
 from functools import lru_cache
 
-from pymodbus.pdu import ModbusPDU, bit_message, register_message
+from pymodbus.pdu.bit_message import (
+    ReadCoilsRequest,
+    ReadCoilsResponse,
+    ReadDiscreteInputsRequest,
+    ReadDiscreteInputsResponse,
+    WriteMultipleCoilsRequest,
+)
+from pymodbus.pdu.pdu import ModbusPDU
+from pymodbus.pdu.register_message import (
+    ReadHoldingRegistersRequest,
+    ReadHoldingRegistersResponse,
+    ReadInputRegistersRequest,
+    ReadInputRegistersResponse,
+    WriteMultipleRegistersRequest,
+    WriteSingleRegisterRequest,
+)
 
 from drivers.modbus.wire.request import (
     Read,
@@ -37,16 +52,16 @@ _MOST_READ = {True: 2_000, False: 125}
 _MOST_BITS_WRITTEN, _MOST_REGISTERS_WRITTEN = 1_968, 123
 
 _ASK: dict[Table, type[ModbusPDU]] = {
-    Table.COIL: bit_message.ReadCoilsRequest,
-    Table.DISCRETE: bit_message.ReadDiscreteInputsRequest,
-    Table.HOLDING: register_message.ReadHoldingRegistersRequest,
-    Table.INPUT: register_message.ReadInputRegistersRequest,
+    Table.COIL: ReadCoilsRequest,
+    Table.DISCRETE: ReadDiscreteInputsRequest,
+    Table.HOLDING: ReadHoldingRegistersRequest,
+    Table.INPUT: ReadInputRegistersRequest,
 }
 _ANSWERS: dict[int, type[ModbusPDU]] = {
-    1: bit_message.ReadCoilsResponse,
-    2: bit_message.ReadDiscreteInputsResponse,
-    3: register_message.ReadHoldingRegistersResponse,
-    4: register_message.ReadInputRegistersResponse,
+    1: ReadCoilsResponse,
+    2: ReadDiscreteInputsResponse,
+    3: ReadHoldingRegistersResponse,
+    4: ReadInputRegistersResponse,
 }
 
 
@@ -201,15 +216,11 @@ def _pdu(request: Request) -> bytes:
     if isinstance(request, Read):
         message = _ASK[request.table](address=request.address, count=request.count)
     elif isinstance(request, WriteRegister):
-        message = register_message.WriteSingleRegisterRequest(
-            address=request.address, registers=[request.value]
-        )
+        message = WriteSingleRegisterRequest(address=request.address, registers=[request.value])
     elif isinstance(request, WriteBits):
-        message = bit_message.WriteMultipleCoilsRequest(
-            address=request.address, bits=list(request.values)
-        )
+        message = WriteMultipleCoilsRequest(address=request.address, bits=list(request.values))
     else:
-        message = register_message.WriteMultipleRegistersRequest(
+        message = WriteMultipleRegistersRequest(
             address=request.address, registers=list(request.values)
         )
     return bytes((message.function_code,)) + message.encode()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 from enum import Enum
+from functools import lru_cache
 from typing import Protocol
 
 from drivers.modbus.wire.frame import (
@@ -151,8 +152,13 @@ class RtuFraming:
             self._forget(surplus)
 
     def take(self, *, quiet: bool) -> Frame | None:
+        if not self._heap:
+            return None
         if self._undisturbed():
-            return self._cut(len(self._heap))
+            unit, pdu = self._heap[0], bytes(self._heap[1:-2])
+            self._heap.clear()
+            self._clean = False
+            return Frame(unit, pdu, mine=True)
         while self._heap:
             self._skip_idle()
             own = self._own(quiet=quiet)
@@ -174,15 +180,14 @@ class RtuFraming:
         """
         heap, ask = self._heap, self._ask
         return (
-            len(heap) > 0
-            and ask is not None
+            ask is not None
             and self._echo is False
-            and len(heap) == self.size(ask)
+            and len(heap) == 3 + ask.answer_bytes
             and heap[0] == ask.unit
             and heap[0] not in self._idle
             and heap.startswith(ask.head, 1)
             and not heap.startswith(self._sent)
-            and not crc(heap)
+            and not _known_crc(bytes(heap))
         )
 
     def _skip_idle(self) -> None:
@@ -359,6 +364,10 @@ class TcpFraming:
     def _forget(self, count: int) -> None:
         del self._heap[:count]
         self.junk += count
+
+
+_known_crc = lru_cache(maxsize=1_024)(crc)
+"""Answers to polls are the same again and again; a sum takes a turn of Python for each byte."""
 
 
 def _enclosed(heap: bytes, start: int, end: int) -> int | None:

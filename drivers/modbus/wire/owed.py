@@ -90,7 +90,7 @@ class Owed:
     def sent(self, ask: Ask, *, now_us: int) -> Debt:
         """A request goes out: it is owed until `paid`."""
         debts = self._debts.setdefault(ask.unit, [])
-        if ask.writes:
+        if debts and ask.writes:
             for debt in debts:
                 debt.overwritten = debt.overwritten or debt.ask.pdu != ask.pdu
         debt = Debt(ask, now_us + self._late_us)
@@ -99,8 +99,8 @@ class Owed:
 
     def paid(self, debt: Debt) -> None:
         """Its answer came. Harmless when it is no longer owed."""
-        debts = self._debts.get(debt.ask.unit, [])
-        if debt in debts:
+        debts = self._debts.get(debt.ask.unit)
+        if debts and debt in debts:
             debts.remove(debt)
 
     def counted(self, unit: int, *, lost: bool) -> None:
@@ -134,7 +134,7 @@ class Owed:
 
     def held(self, ask: Ask, *, now_us: int) -> bool:
         """True while a read is not to be asked. Writes always may be; their echo may not count."""
-        if ask.writes or not (self._held or self._debts.get(ask.unit)):
+        if not (self._held or self._debts.get(ask.unit)) or ask.writes:
             return False
         if self._held.get((ask.unit, ask.head), 0) > now_us:
             return True
@@ -157,13 +157,13 @@ class Proof:
     def __init__(self, ask: Ask, doubts: Sequence[Debt] = (), *, one_late: bool = False) -> None:
         self._ask = ask
         self.doubts = doubts
-        self._most = min(1, len(doubts)) if one_late else len(doubts)
+        self._most = 1 if doubts and one_late else len(doubts)
         self._came: dict[bytes, int] = {}
 
     @property
     def readings(self) -> int:
         """How often the question may go out: a write, or one nobody doubts, once."""
-        if self._ask.writes or not self.doubts:
+        if not self.doubts or self._ask.writes:
             return 1
         return 1 + self._most + SPARE_READINGS
 
@@ -174,7 +174,7 @@ class Proof:
     @property
     def proven(self) -> bytes | None:
         """The answer that must be fresh; None while none is, and when two contradict each other."""
-        sure = self._sure()
+        sure = self._sure() if self.doubts else list(self._came)
         return sure[0] if len(sure) == 1 and self._ask.fits(sure[0]) else None
 
     @property

@@ -73,6 +73,7 @@ class Reply:
     """values: of a Read, exactly as many as asked for (bits are 0 or 1); empty otherwise.
 
     code: of an exception. why: in words, for DAMAGED and GONE. took_us: from the first byte sent.
+    asked: False where nothing was sent, because the unit owes answers that could be mistaken.
     """
 
     kind: ReplyKind
@@ -80,3 +81,4 @@ class Reply:
     code: int = 0
     why: str = ""
     took_us: int = 0
+    asked: bool = True

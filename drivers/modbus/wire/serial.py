@@ -72,7 +72,8 @@ class SerialPort:
         loop = asyncio.get_running_loop()
         opening = loop.run_in_executor(None, self._open)
         try:
-            port = await asyncio.wait_for(asyncio.shield(opening), OPEN_S)
+            async with asyncio.timeout(OPEN_S):
+                port = await asyncio.shield(opening)
         except TimeoutError:
             opening.add_done_callback(_let_go)
             raise PortError(

@@ -119,6 +119,7 @@ class Wire:
         self._heard_us = 0
         self._free_us: dict[int, int] = {}
         self._known_silences: dict[int, tuple[int, int]] = {}
+        self._known_spans: dict[tuple[int, int, int], tuple[int, int]] = {}
         self._open = False
         self._busy = False
 
@@ -171,7 +172,7 @@ class Wire:
         if self._owed.held(ask, now_us=began_us):
             # Nothing was sent, so nothing is counted.
             await self._clock.sleep(_HELD_S)
-            return Reply(ReplyKind.SILENT, why=self._blame(ask, _HELD))
+            return Reply(ReplyKind.SILENT, why=self._blame(ask, _HELD), asked=False)
         numbered = self._framing.numbered
         proof = Proof(ask) if numbered else self._owed.proof(ask, now_us=began_us)
         failure: _Failure | None = None
@@ -188,7 +189,8 @@ class Wire:
         else:
             if whole:
                 self._owed.hold(ask, proof.doubts)
-        self._owed.renewed(proof, now_us=self._now())
+        if proof.doubts:
+            self._owed.renewed(proof, now_us=self._now())
         if pdu is not None:
             return self._answered(ask, pdu, began_us)
         why = _TWO_ANSWERS if proof.contradicted else _WRONG_ANSWER if numbered else _HELD
@@ -201,12 +203,15 @@ class Wire:
         """
         silence_us, _ = self._silences(timing.frame_ms)
         bound_us = 0
-        ready_us = max(self._heard_us + silence_us, self._free_us.get(ask.unit, 0))
-        if self._now() < ready_us:
+        free_us = self._free_us.get(ask.unit, 0)
+        ready_us = max(self._heard_us + silence_us, free_us)
+        now_us = self._now()
+        if now_us < ready_us:
             # What came by now is looked at after the wait: the line was not silent then.
             await self._clock.until(ready_us)
+            now_us = self._now()
         while True:
-            data = await self._port.read(self._now())
+            data = await self._port.read(now_us)
             now_us = self._now()
             if data:
                 self._heard_us = now_us
@@ -215,9 +220,10 @@ class Wire:
                     return False
                 self._framing.feed(data)
                 self._strays(ask, quiet=False)
-            ready_us = max(self._heard_us + silence_us, self._free_us.get(ask.unit, 0))
+                ready_us = max(self._heard_us + silence_us, free_us)
             if now_us < ready_us:
                 await self._clock.until(ready_us)
+                now_us = self._now()
             elif not data:
                 break
         self._strays(ask, quiet=not self._framing.numbered)
@@ -228,29 +234,29 @@ class Wire:
     ) -> _Failure | None:
         """Send once and listen; what came in the right form goes to `proof`. Else what failed."""
         counts = self.stats.of(ask.unit)
-        frame = self._framing.begin(ask)
+        framing = self._framing
+        frame = framing.begin(ask)
         sent_us = self._now()
         debt = self._owed.sent(ask, now_us=sent_us)
         for count in counts:
             count.requests += 1
             count.repeats += repeat
         self._port.write(frame)
-        self._heard_us = sent_us + self._line.wire_us(len(frame))
-        due_us = sent_us + self._line.answer_us(
-            request=len(frame), answer=self._framing.size(ask), timing=timing
-        )
+        says_us, answers_us = self._spans(len(frame), framing.size(ask), timing)
+        self._heard_us = sent_us + says_us
         try:
-            pdus, quiet = await self._listen(timing, due_us)
+            pdus, quiet = await self._listen(timing, sent_us + answers_us)
         finally:
+            ended_us = self._now()
             damaged = self._note_noise(ask)
-            if self._framing.numbered:
+            if framing.numbered:
                 self._owed.paid(debt)
-            self._free_us[ask.unit] = self._now() + timing.between_ms * 1_000
+            self._free_us[ask.unit] = ended_us + timing.between_ms * 1_000
         self._owed.counted(ask.unit, lost=not pdus)
         if pdus:
             self._owed.paid(debt)
             for count in counts:
-                count.took(self._now() - sent_us)
+                count.took(ended_us - sent_us)
             for pdu in pdus:
                 proof.add(pdu)
             for pdu in pdus[1:]:
@@ -266,12 +272,12 @@ class Wire:
 
     async def _listen(self, timing: Timing, due_us: int) -> tuple[list[bytes], bool]:
         """The answers that came until `due_us`, as soon as there is one; False: no end of bytes."""
-        _, quiet_us = self._silences(timing.frame_ms)
-        hopeful_us = max(quiet_us, self._line.margin_us)
         framing, port = self._framing, self._port
         while True:
             until_us = due_us
             if framing.pending:
+                _, quiet_us = self._silences(timing.frame_ms)
+                hopeful_us = max(quiet_us, self._line.margin_us)
                 until_us = self._heard_us + (hopeful_us if framing.hopeful else quiet_us)
             data = await port.read(until_us)
             now_us = self._now()
@@ -297,10 +303,21 @@ class Wire:
             self._known_silences[frame_ms] = known
         return known
 
+    def _spans(self, request: int, answer: int, timing: Timing) -> tuple[int, int]:
+        """How long so many bytes take to say, and until when, from then on, the answer is whole."""
+        key = request, answer, timing.answer_ms
+        known = self._known_spans.get(key)
+        if known is None:
+            line = self._line
+            answers_us = line.answer_us(request=request, answer=answer, timing=timing)
+            known = self._known_spans[key] = line.wire_us(request), answers_us
+        return known
+
     def _take(self, *, quiet: bool) -> list[bytes]:
         """The answers among what came; other frames pay debts or are foreign."""
-        pdus = []
-        while (frame := self._framing.take(quiet=quiet)) is not None:
+        pdus: list[bytes] = []
+        take = self._framing.take
+        while self._framing.pending and (frame := take(quiet=quiet)) is not None:
             if frame.mine:
                 pdus.append(frame.pdu)
             else:
@@ -309,9 +326,11 @@ class Wire:
 
     def _strays(self, ask: Ask, *, quiet: bool) -> None:
         """Frames that came when nothing was asked."""
-        while (frame := self._framing.take(quiet=quiet)) is not None:
+        framing = self._framing
+        while framing.pending and (frame := framing.take(quiet=quiet)) is not None:
             self._stray(frame.unit, frame.pdu)
-        self._note_noise(ask)
+        if framing.junk:
+            self._note_noise(ask)
 
     def _stray(self, unit: int, pdu: bytes) -> None:
         late = self._framing.numbered or self._owed.stray(unit, pdu, now_us=self._now())
@@ -336,8 +355,10 @@ class Wire:
         took_us = self._now() - began_us
         refused = ask.refused_by(pdu)
         for count in self.stats.of(ask.unit):
-            count.exceptions += refused
-            count.answered += not refused
+            if refused:
+                count.exceptions += 1
+            else:
+                count.answered += 1
         if refused:
             return Reply(ReplyKind.EXCEPTION, code=pdu[1], took_us=took_us)
         return Reply(ReplyKind.ANSWERED, values=values_of(ask, pdu), took_us=took_us)

@@ -94,11 +94,16 @@ class Life:
         return age_of(clock, tie=tie, synchronised=synchronised, at_ms=at_ms)
 
     def open_now(self, message: OpenedMessage) -> bool | None:
-        """Whether the last heartbeat lists the message's alarm; None when it is older than that."""
+        """Whether the last heartbeat lists the message's alarm.
+
+        None when it is older than that, or does not name all that are open.
+        """
         last = self.last
         if last is None or message.alarm is None:
             return None
         earlier = last.monotonic_ms < message.clock.monotonic_ms
         if last.boot == message.clock.boot and earlier:
             return None
-        return message.alarm in last.open
+        if message.alarm in last.open:
+            return True
+        return None if last.open_more else False

@@ -51,6 +51,7 @@ def refused(code: int) -> Reply:
 
 
 SILENT = Reply(ReplyKind.SILENT, took_us=140 * MS)
+HELD = Reply(ReplyKind.SILENT, why="it owes answers", asked=False)
 DAMAGED = Reply(ReplyKind.DAMAGED, why="CRC", took_us=20 * MS)
 GONE = Reply(ReplyKind.GONE, why="unplugged")
 
@@ -349,6 +350,39 @@ def test_one_lost_answer_is_asked_for_again_soon_and_is_no_silence() -> None:
     poll = take(plan, due_us)
     assert plan.done(poll, answered(poll), due_us + 20 * MS).change is None
     assert plan.open("entrance", due_us + 20 * MS)
+
+
+def test_what_was_not_asked_is_no_sign_of_silence() -> None:
+    plan = one()
+    poll = take(plan, 0)
+    plan.done(poll, answered(poll), 15 * MS)
+    plan.done(take(plan, S), SILENT, S + 140 * MS)
+    now_us = S + 140 * MS
+    while now_us < 5 * S:  # one answer is owed, and what could be mistaken for it is not asked
+        now_us = max(now_us, plan.deadline() or 0)
+        assert plan.done(take(plan, now_us), HELD, now_us + 5 * MS).change is None
+        now_us += 5 * MS
+    now_us = max(now_us, plan.deadline() or 0)
+    poll = take(plan, now_us)
+    assert plan.done(poll, answered(poll), now_us + 15 * MS).change is None
+    assert not plan.silent("entrance")
+
+
+def test_dead_unit_that_owes_answers_is_known_within_eight_seconds() -> None:
+    plan = one()
+    poll = take(plan, 0)
+    plan.done(poll, answered(poll), 15 * MS)
+    asked_us = now_us = 3 * S  # as late as a full wire may be with a unit of long periods
+    change = plan.done(take(plan, now_us), SILENT, now_us + 140 * MS).change
+    while change is None:
+        now_us = max(now_us + 5 * MS, plan.deadline() or 0)
+        held = now_us < asked_us + 5 * S
+        asked_us = asked_us if held else now_us
+        reply = HELD if held else SILENT
+        now_us += 5 * MS if held else 140 * MS
+        change = plan.done(take(plan, now_us), reply, now_us).change
+    assert change is Change.SILENT
+    assert now_us <= 8 * S
 
 
 def test_dead_units_are_never_waited_for_twice_in_a_row_while_others_are_due() -> None:

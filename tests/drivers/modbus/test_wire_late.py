@@ -125,6 +125,7 @@ def test_value_that_changes_every_time_is_not_asked_until_nothing_is_owed() -> N
     silent = ReplyKind.SILENT
     assert kinds(told) == [silent, ReplyKind.DAMAGED, silent, ReplyKind.ANSWERED]
     assert "left alone" in told.replies[2].why
+    assert [reply.asked for reply in told.replies[:3]] == [True, True, False]
     assert told.requests == 1 + 4 + 1
 
 
