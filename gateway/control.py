@@ -99,6 +99,7 @@ class Control:
         try:
             if self._served > CONNECTIONS_MAX:
                 await self._say(writer, {"error": "too many at once: try again"})
+                await self._heard_out(reader)
                 return
             await self._answer(reader, writer)
         except _Gone:
@@ -116,9 +117,8 @@ class Control:
             await self._say(writer, {"end": True})
         except ValueError as error:
             await self._say(writer, {"error": str(error)})
-        except (
-            OSError
-        ) as error:  # a handler's own: a bus that hangs up, a disk that does not answer
+        except OSError as error:
+            # a handler's own: a bus that hangs up, a disk that does not answer
             why = error.strerror or str(error) or type(error).__name__
             await self._say(writer, {"error": f"it could not be done: {why}"})
 
@@ -138,6 +138,12 @@ class Control:
             raise _Gone from None
         except ValueError:
             raise ValueError(f"a request is one line of at most {LINE_MAX_BYTES} bytes") from None
+
+    async def _heard_out(self, reader: asyncio.StreamReader) -> None:
+        """Take the request off the socket: closed with it unread, the answer would be lost too."""
+        with suppress(ConnectionError, TimeoutError):
+            async with asyncio.timeout(min(1.0, self._patience_s)):
+                await reader.read(LINE_MAX_BYTES)
 
     async def _say(self, writer: asyncio.StreamWriter, answer: Mapping[str, Json]) -> None:
         """Write one answer; _Gone for somebody who asks and does not read."""

@@ -170,7 +170,7 @@ def test_broken_part_names_seed_moment_trace_and_replay(
     def broken(part: Part, _progress: object) -> Outcome:
         return Outcome(part, digest="0" * 64, finding="P1: gone", at="noon", last=("line",))
 
-    monkeypatch.setattr("campaigns.sim.tell", broken)
+    monkeypatch.setattr("campaigns.sim.__main__.tell", broken)
     assert main(["HOURS=4", "SEED=9", "PART=1", "JOBS=1"]) == BROKEN
     said = capsys.readouterr().out
     assert "broken: seed 9, part 1, noon\n  P1: gone" in said

@@ -212,9 +212,8 @@ class Points:
 
     def _changed(self, item: _Item, uptime_s: int | None, at_us: int) -> list[Reading]:
         """Its Reading, when there is something new and nothing is missing from it."""
+        item.waits = item.waits and uptime_s is None and self._can_tell and item.counts
         missing = (item.counts and item.count is None) or (item.shows and item.level is None)
-        # an uptime that comes too early is asked for again with what is missing
-        item.waits &= (missing or uptime_s is None) and self._can_tell and item.counts
         if missing or item.waits:
             return []
         level = (item.level if item.shows else None) or Level.NORMAL
