@@ -29,6 +29,8 @@ HELD = "duty-teacher"
 """The button somebody holds in through kills now and then; no other finger presses it."""
 HOLD_EVERY, LET_GO = 0.25, 0.4
 SETTLED_WITHIN_S = 40.0
+BROKEN_WITHIN_S = 5.0
+"""A story that has found something is broken, whatever else comes: it waits for nothing long."""
 SETTLED_EVERY = 20
 """Every so many lives at least the gateway is given the time to deliver all it owes."""
 CENTRE_TROUBLE, BROKER_TROUBLE = 0.08, 0.12
@@ -267,7 +269,7 @@ class Story:
         await asyncio.gather(*self._troubles, return_exceptions=True)
         self._fingers.gate.clear()
         loop = asyncio.get_running_loop()
-        deadline = loop.time() + SETTLED_WITHIN_S
+        deadline = loop.time() + (BROKEN_WITHIN_S if self.findings else SETTLED_WITHIN_S)
         while True:
             owed = await self._school.owed()
             self._heard()

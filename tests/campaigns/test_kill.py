@@ -373,8 +373,7 @@ def test_gateway_with_a_defect_is_caught(
 
     The seed and the kept folder are printed.
     """
-    away = "AWAY=60" if defect == "hasty" else "AWAY=100"
-    code = main(["N=18", "SEED=5", away, f"FOLDER={short_path}", f"PLANT={defect}"])
+    code = main(["N=12", "SEED=5", "AWAY=100", f"FOLDER={short_path}", f"PLANT={defect}"])
     said = capsys.readouterr().out
     assert code == BROKEN, said
     assert "broken: school" in said
