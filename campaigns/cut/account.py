@@ -132,7 +132,7 @@ class Account:
         return len(gone)
 
     def prunable(self) -> set[str]:
-        """The events that may leave: nothing owed, nothing open, nobody's newest."""
+        """What may leave: nothing owed or open, no stream's newest message, not the last event."""
         return self._leaving_but(self.owed)
 
     def droppable(self) -> set[str]:
@@ -141,6 +141,7 @@ class Account:
 
     def _leaving_but(self, owed: set[Number]) -> set[str]:
         heads, needed = set(self._newest().values()), self._needed()
+        needed.update([*self.events][-1:])  # its number would be given again, and with it its age
         return {
             event.id
             for event in self.events.values()
