@@ -147,10 +147,13 @@ class Audit:
         return None
 
     def _until_us(self, cause: Cause) -> int:
-        """A gateway that was away sees on its return what still lasts, and what was counted."""
+        """A gateway that was away sees on its return what still lasts, and what was counted.
+
+        It is back some seconds after what kept it away: a bus is opened again every 5 s.
+        """
         ways = (GATEWAY, UNIT, ADAPTER) if cause.point in ON_UNIT else (GATEWAY,)
-        last_us = self._spans.last_us
-        back_us = max(last_us(way, cause.since_us, cause.until_us) for way in ways)
+        last_us, since_us = self._spans.last_us, cause.since_us - BLIND_US
+        back_us = max(last_us(way, since_us, cause.until_us) for way in ways)
         if not back_us:
             return cause.until_us
         took_us = cause.until_us - cause.since_us

@@ -55,8 +55,9 @@ class Clocks:
         if true_ms is None:
             self._broken(f"P8: {message.type} at {route} is of a boot that never was")
             return None
-        before = [state for state in self._clocks if state.from_ms <= true_ms][-1:]
-        after = [state for state in self._clocks if true_ms < state.from_ms <= true_ms + 3_000]
+        # of a step in that very millisecond nobody can say whether it came first
+        before = [state for state in self._clocks if state.from_ms < true_ms][-1:]
+        after = [state for state in self._clocks if true_ms <= state.from_ms <= true_ms + 3_000]
         if not any(
             state.synchronised is clock.synchronised
             and abs(clock.utc_ms - true_ms - state.error_ms) <= UTC_TOLERANCE_MS
