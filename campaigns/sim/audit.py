@@ -230,7 +230,8 @@ class Audit:
             )
         if message.type.endswith(".cleared"):
             cause.cleared[route] = self._clock.now_us()
-            seen = not self._blind(cause.point, cause.since_us, self._clock.now_us())
+            since_us, now_us = cause.since_us - BLIND_US, self._clock.now_us()
+            seen = not self._blind(cause.point, since_us, now_us)
             if cause.exact and seen and count != cause.tellings:
                 self._broken(
                     f"P1: {message.subject} was pressed {cause.tellings} times, {count} are told"

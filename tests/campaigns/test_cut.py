@@ -257,6 +257,17 @@ def test_account_lets_the_log_be_dropped_and_no_alarm() -> None:
     assert account.droppable() == {entries[0].event.id}
 
 
+def test_account_knows_that_the_newest_entry_never_leaves() -> None:
+    """Also where it is nobody's newest message: it was brought in from another ledger."""
+    account = Account()
+    account.native = "0ther000"
+    scribe = Scribe(Identity("1ed9e700", 1, "0000000a"), {}, random.Random(1), utc_ms=1_000)
+    older, newest = (scribe.entry("test.panic.passed") for _ in range(2))
+    account.append([older, newest])
+    account.owed.clear()
+    assert account.prunable() == {older.event.id}
+
+
 # --- the campaign -----------------------------------------------------------------------------
 
 

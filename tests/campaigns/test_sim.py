@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from campaigns.sim.__main__ import main, read
-from campaigns.sim.spans import GATEWAY, UNIT, centre, uplink
+from campaigns.sim.spans import ADAPTER, GATEWAY, UNIT, centre, uplink
 from campaigns.sim.story import answered, fire, press, pressed, silent, sleepy, tend
 from campaigns.sim.told import NotAtRest, Told
 from campaigns.sim.weather import lost_on_the_way
@@ -32,6 +32,7 @@ from simulators.virtual.year_clock import BEGIN_UTC_MS, YearClock
 from simulators.virtual.year_loop import YearLoop
 from simulators.virtual.year_school import (
     CAMPUS,
+    CORRIDOR,
     FIRE,
     LTE,
     MAIN_DOOR,
@@ -42,6 +43,7 @@ from simulators.virtual.year_school import (
 
 HERE = Path(__file__).parents[2]
 US_PER_S = 1_000_000
+CONFIRMED_US = 6_500
 
 
 def run(
@@ -291,6 +293,21 @@ def test_clock_that_lies_is_found(tmp_path: Path) -> None:
         await told.clock.sleep(2)
 
     assert found(run(tmp_path, story)).startswith("P8: alarm.panic.raised at ")
+
+
+def test_clock_that_steps_in_the_millisecond_of_a_press_is_no_lie(tmp_path: Path) -> None:
+    async def story(told: Told) -> None:
+        def step() -> None:
+            told.world.set_clock(65_000, synchronised=False)
+            told.audit.clocks.clock_set()
+
+        begins_us = told.clock.now_us() // 1_000 * 1_000 + 1_000
+        told.clock.call_at(begins_us + 11_985, step)
+        await told.clock.until(begins_us)
+        cause = await pressed(told, "accounts", ms=300)
+        await answered(told, cause, after_s=1)
+
+    assert found(run(tmp_path, story)) == ""
 
 
 def test_alarm_of_an_outage_is_late_and_in_order(tmp_path: Path) -> None:
@@ -597,6 +614,30 @@ def test_press_that_is_not_counted_is_found(tmp_path: Path) -> None:
         await told.rest()
 
     assert found(run(tmp_path, story)) == "P1: gym was pressed 2 times, 1 are told"
+
+
+@pytest.mark.parametrize("plugged_s", [1.0, 2.0, 3.0, 4.0, 5.0])
+def test_press_before_the_bus_is_open_again_need_not_be_counted(
+    tmp_path: Path, plugged_s: float
+) -> None:
+    """Nobody saw the first of three: the adapter was there, and the gateway had not looked yet."""
+
+    async def story(told: Told) -> None:
+        async with told.trouble(ADAPTER, UNIT):
+            told.world.plant.trouble(CORRIDOR, "unplug")
+            await told.clock.sleep(25 + plugged_s)
+            told.world.plant.trouble(CORRIDOR, "plug")
+        await told.clock.sleep(0.5)
+        cause = await pressed(told, "nurse", ms=710)
+        for _ in range(2):
+            await told.clock.sleep(2.2)
+            cause.tellings += 1
+            told.audit.pressed_again["nurse"] = told.clock.now_us()
+            await told.world.bench.press("nurse", "clean", 800)
+        await answered(told, cause, after_s=1)
+        await told.rest()
+
+    assert found(run(tmp_path, story)) == ""
 
 
 def test_message_that_never_comes_after_an_outage_is_found(tmp_path: Path) -> None:
