@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +17,11 @@ from simulators.network.pki import Pki
 settings.register_profile("same", derandomize=True, database=None, deadline=None)
 settings.register_profile("hunt", deadline=None)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))
+
+# A runner in the background of a shell ignores SIGINT, and whatever it starts inherits that: then
+# nothing here would end at Ctrl-C.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 GATEWAY = "gw-1"
 CENTRES = ("security", "case")
