@@ -39,6 +39,9 @@ STALE_US = 3_000_000
 LATER_US = 200_000
 """A unit that is busy is asked for the same again after so long, or its period if that is more."""
 
+LATER_MOST_US = 1_000_000
+"""It is asked again within this, however seldom otherwise: presses may wait for its uptime."""
+
 ROW_STEP_US = 500_000
 """A read that a living unit leaves unanswered is made so much later each time, from the second."""
 
@@ -123,10 +126,10 @@ class Row:
         self.due_us = now_us + pause_us
 
     def later(self, now_us: int) -> None:
-        """The unit asked for time."""
+        """The unit asked for time. What is asked seldom may be what a press waits for."""
         self.retry = self.urged = False
         self.put_off = True
-        self.due_us = now_us + max(self.period_us, LATER_US)
+        self.due_us = now_us + max(min(self.period_us, LATER_MOST_US), LATER_US)
 
     def stale(self, now_us: int) -> bool:
         """True once when nobody has had an answer for too long."""
