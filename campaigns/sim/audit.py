@@ -147,13 +147,10 @@ class Audit:
         return None
 
     def _until_us(self, cause: Cause) -> int:
-        """A gateway that was away sees on its return what still lasts, and what was counted.
-
-        It is back some seconds after what kept it away: a bus is opened again every 5 s.
-        """
+        """A gateway that was away sees on its return what still lasts, and what was counted."""
         ways = (GATEWAY, UNIT, ADAPTER) if cause.point in ON_UNIT else (GATEWAY,)
-        last_us, since_us = self._spans.last_us, cause.since_us - BLIND_US
-        back_us = max(last_us(way, since_us, cause.until_us) for way in ways)
+        last_us = self._spans.last_us
+        back_us = max(last_us(way, cause.since_us, cause.until_us) for way in ways)
         if not back_us:
             return cause.until_us
         took_us = cause.until_us - cause.since_us
@@ -230,8 +227,7 @@ class Audit:
             )
         if message.type.endswith(".cleared"):
             cause.cleared[route] = self._clock.now_us()
-            since_us, now_us = cause.since_us - BLIND_US, self._clock.now_us()
-            seen = not self._blind(cause.point, since_us, now_us)
+            seen = not self._blind(cause.point, cause.since_us, self._clock.now_us())
             if cause.exact and seen and count != cause.tellings:
                 self._broken(
                     f"P1: {message.subject} was pressed {cause.tellings} times, {count} are told"

@@ -23,6 +23,8 @@ from simulators.virtual.year_school import (
 ALL = (SECURITY, CASE, DEPUTY)
 DAY_MS = 86_400_000
 UNIT_US = 8 * US_PER_S
+OPENED_AGAIN_S = 6
+"""A port that was gone is tried every 5 s; until then its units are not seen."""
 
 
 # --- networks and centres -------------------------------------------------------------------------
@@ -234,7 +236,8 @@ async def unplugged(t: Told) -> None:
             t.faults.demand(ADAPTER, (("bus", CORRIDOR, "", ""), UNIT_US))
             await t.clock.sleep(for_s)
             t.world.plant.trouble(CORRIDOR, "plug")
-        await t.clock.sleep(15)
+            await t.clock.sleep(OPENED_AGAIN_S)
+        await t.clock.sleep(15 - OPENED_AGAIN_S)
 
 
 WEATHER: tuple[tuple[Episode, int], ...] = (

@@ -70,9 +70,12 @@ def test_refused_message_is_seen_and_made_good(tmp_path: Path) -> None:
     assert told.raised["delivery"] + told.raised["path"] >= 1
 
 
-def test_unit_too_busy_to_tell_its_uptime_loses_no_press(tmp_path: Path) -> None:
-    """The eleventh request asks the hub how long it runs; the gym is pressed four seconds later."""
-    assert bus.day("busy", 11, tmp_path).findings == []
+def test_unit_too_busy_for_any_of_its_first_questions_loses_no_press(tmp_path: Path) -> None:
+    """One of them asks how long it runs, which its first Readings wait for."""
+    for number in range(1, 31):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        assert (number, bus.day("busy", number, folder).findings) == (number, [])
 
 
 def test_pulled_adapter_is_told_and_put_back(tmp_path: Path) -> None:
