@@ -201,7 +201,8 @@ class Witness:
     """What really was at some inputs, and which Readings say otherwise.
 
     Truth is what the unit itself saw and counted. A Reading that tells a change must have been true
-    within the exchange that brought it; the first after a silence, since the silence was told.
+    within the exchange that brought it; the first after a silence, since the silence was told. So
+    the second at the first's own moment: both waited for the unit's uptime, pressed meanwhile.
     """
 
     def __init__(self, plant: Plant, addresses: tuple[str, ...], *, clock: VirtualClock) -> None:
@@ -209,6 +210,7 @@ class Witness:
         self._history: dict[str, list[tuple[int, Level, int]]] = {}
         self._told: dict[str, Reading] = {}
         self._blind_us: dict[str, int] = {}
+        self._first_us: dict[str, int] = {}
         self.readings = 0
         self.wrong: list[str] = []
         for address in addresses:
@@ -231,7 +233,10 @@ class Witness:
             self._blind_us[reading.input] = reading.at_us
             return
         before = self._told.get(reading.input)
-        since_us = self._blind_us.get(reading.input, 0) if before is None else reading.at_us
+        if before is None:
+            self._first_us[reading.input] = reading.at_us
+        waited = self._first_us.get(reading.input) == reading.at_us
+        since_us = self._blind_us.get(reading.input, 0) if waited else reading.at_us
         true = self._true_since(reading.input, since_us - SEEN_WITHIN_US)
         count = _value(reading)
         if before is None or before.level is not reading.level:

@@ -8,7 +8,7 @@ and at the next attempt to open it.
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from enum import StrEnum
 from pathlib import Path
 
@@ -20,6 +20,8 @@ from simulators.virtual.time import VirtualClock, run_virtual
 
 DEVICE_BUSY = 6
 """Modbus Application Protocol 1.1b3, 7: the unit asks to be asked again later."""
+READ_INPUT = 4
+"""The function that reads input registers (same document, 6.4)."""
 STRANGER = 77
 """A unit that is not there."""
 LATE_US = 300_000
@@ -54,6 +56,19 @@ class Misfortune:
         """Count a request, and what becomes of it."""
         self.calls.append(f"function {data[1]}" if len(data) > 1 else "?")
         return self._what if len(self.calls) == self._at else None
+
+
+class Stubborn(Misfortune):
+    """One unit is too busy for every read of one register, all day long."""
+
+    def __init__(self, unit: int, address: int, clock: Clock) -> None:
+        super().__init__(None, 0, clock)
+        self._asked = bytes([unit, READ_INPUT, *address.to_bytes(2)])
+
+    def next(self, data: bytes) -> BusMisfortune | None:
+        """Busy for that read, nothing for any other."""
+        super().next(data)
+        return BusMisfortune.BUSY if data.startswith(self._asked) else None
 
 
 class FicklePort:
@@ -176,14 +191,23 @@ def cases(calls: Sequence[str]) -> list[tuple[str, int]]:
 def day(what: str | None, number: int, folder: Path) -> Day:
     """The day with that request going wrong in that way, or with none."""
     wrong = None if what is None else BusMisfortune(what)
-    return run_virtual(lambda clock, dice: _day(clock, dice, wrong, number, folder), seed=1)
+    return _lived(lambda clock: Misfortune(wrong, number, clock), folder)
+
+
+def stubborn_day(unit: int, address: int, folder: Path) -> Day:
+    """The day with a unit that never has time to show the register at that address."""
+    return _lived(lambda clock: Stubborn(unit, address, clock), folder)
+
+
+def _lived(misfortune: Callable[[Clock], Misfortune], folder: Path) -> Day:
+    return run_virtual(lambda clock, dice: _day(clock, dice, misfortune(clock), folder), seed=1)
 
 
 async def _day(
-    clock: VirtualClock, dice: random.Random, what: BusMisfortune | None, number: int, folder: Path
+    clock: VirtualClock, dice: random.Random, misfortune: Misfortune, folder: Path
 ) -> Day:
     school = _School(clock=clock, dice=dice, folder=folder, premises=bus_school())
-    school.misfortune = Misfortune(what, number, clock)
+    school.misfortune = misfortune
     await school.day()
     return Day(school.misfortune.calls, list(_findings(school)), school.raised())
 

@@ -199,6 +199,10 @@ class FaultSchool(World):
         await self.mended()
         await self._recovery()
         await self._end()
+        if self._standing != self.broken:  # it came in the last moment: the next start tells it
+            await self.start()
+            await self._recovery()
+            await self._end()
 
     async def breaks(self) -> None:
         """What is broken when the gateway is restarted; `broken` counts its faults."""

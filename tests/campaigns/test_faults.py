@@ -17,7 +17,7 @@ from campaigns.faults.__main__ import SWEEPS, Case, drawn, live, main
 from campaigns.faults.broker import BrokerMisfortune
 from campaigns.faults.bus import BusMisfortune
 from campaigns.faults.disk import DiskMisfortune
-from campaigns.faults.school import FaultSchool
+from campaigns.faults.school import HUB, FaultSchool, bus_school
 from gateway.core.jws import SigningKey, TokenType, seal
 from simulators.centre.core.words import unsealed
 from simulators.disk.faulty import FaultyDisk, Lie
@@ -76,6 +76,21 @@ def test_unit_too_busy_for_any_of_its_first_questions_loses_no_press(tmp_path: P
         folder = tmp_path / str(number)
         folder.mkdir()
         assert (number, bus.day("busy", number, folder).findings) == (number, [])
+
+
+def test_unit_that_never_tells_how_long_it_runs_loses_no_press(tmp_path: Path) -> None:
+    hub = next(device for device in bus_school().devices if device.id == HUB)
+    assert hub.profile.uptime is not None
+    lived = bus.stubborn_day(hub.unit, hub.profile.uptime.address, tmp_path)
+    assert lived.findings == []
+    assert len(lived.calls) > 100
+
+
+def test_misfortune_in_the_last_moment_is_told_by_the_next_start(tmp_path: Path) -> None:
+    """Else its fault is raised and never cleared: nobody lived to see the port again."""
+    last = len(live(Case("bus", None)).calls)
+    lived = bus.day("gone-at-write", last, tmp_path)
+    assert (lived.findings, lived.raised["bus"]) == ([], 1)
 
 
 def test_pulled_adapter_is_told_and_put_back(tmp_path: Path) -> None:

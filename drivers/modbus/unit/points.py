@@ -32,7 +32,12 @@ _NOTHING: Mapping[str, int] = MappingProxyType({})
 
 @dataclass(slots=True)
 class _Item:
-    """One input, or one output's state. waits: not handed over before the uptime is known."""
+    """One input, or one output's state.
+
+    waits: not handed over before the uptime is known. first: its counter and when, as it began to
+    wait: what it counts from there on are presses. owes: handed over while nobody could read the
+    uptime, so once more when somebody can.
+    """
 
     address: str
     contact: Contact
@@ -45,6 +50,8 @@ class _Item:
     handed: tuple[Level, int | None] | None = None
     fresh: bool = True
     waits: bool = False
+    first: tuple[int, int] | None = None
+    owes: bool = False
 
     @property
     def width(self) -> int:
@@ -64,6 +71,11 @@ class _Item:
         """True while it has a level that can be read."""
         return any(not key.startswith("count:") and key not in self.refused for key in self.keys)
 
+    @property
+    def missing(self) -> bool:
+        """True while something of it has yet to be read."""
+        return (self.counts and self.count is None) or (self.shows and self.level is None)
+
 
 class Points:
     """One unit's inputs and output states.
@@ -77,6 +89,7 @@ class Points:
         """Raises KeyError that names a channel the profile does not have."""
         self._uptime = profile.uptime
         self._can_tell = profile.uptime is not None
+        self._stale = False
         self._items: list[_Item] = []
         self._seen: dict[str, int] = {}
         self._same: dict[int, Mapping[str, int]] = {}  # known by what they are, not what they hold
@@ -101,7 +114,7 @@ class Points:
     @property
     def needs_uptime(self) -> bool:
         """True while a Reading waits for the unit's uptime: ask for it next."""
-        return self._waiting
+        return self._waiting and any(item.waits and not item.missing for item in self._items)
 
     @property
     def uncounted(self) -> tuple[str, ...]:
@@ -121,16 +134,17 @@ class Points:
                 self._same[id(values)] = values
             return []
         uptime_s = values.get(UPTIME)
+        self._stale = self._stale and uptime_s is None
         readings: list[Reading] = []
         for item in self._items:
             touched = [key for key in item.keys if key in values]
             before = item.level
             for key in touched:
-                self._absorb(item, key, values[key])
+                self._absorb(item, key, values[key], at_us)
             if item.level is not before and before is not None:
                 missing = [key for key in item.keys if key not in (*touched, *item.refused)]
                 self._uncounted += [key for key in missing if key.startswith("count:")]
-            if touched or (item.waits and uptime_s is not None):
+            if touched or (uptime_s is not None and (item.waits or item.owes)):
                 readings += self._changed(item, uptime_s, at_us)
         self._forget(but={**self._seen, **values})
         return readings
@@ -140,8 +154,19 @@ class Points:
         return self.take({f"state:{address}": value}, at_us)
 
     def lost(self, keys: Iterable[str], at_us: int) -> list[Reading]:
-        """Nobody could read these for a while: their inputs are unknown until they are read."""
-        return self._unknown([i for i in self._items if any(key in i.keys for key in keys)], at_us)
+        """Nobody could read these for a while: their inputs are unknown until they are read.
+
+        What waits for the uptime waits no longer: late by that, and perhaps a restart taken for
+        none, is better than a press nobody hears of.
+        """
+        keys = set(keys)
+        readings = self._unknown([item for item in self._items if keys & {*item.keys}], at_us)
+        if UPTIME in keys:
+            self._stale = True
+            for item in self._items:
+                readings += self._changed(item, None, at_us) if item.waits else []
+            self._forget()
+        return readings
 
     def refused(self, keys: Iterable[str], at_us: int) -> list[Reading]:
         """The unit does not have these: an input goes on with what is left of it, if anything."""
@@ -160,6 +185,7 @@ class Points:
 
     def silent(self, at_us: int) -> list[Reading]:
         """The unit fell silent: every input once UNKNOWN."""
+        self._stale = False
         return self._unknown(self._items, at_us)
 
     def restarted(self) -> None:
@@ -169,6 +195,7 @@ class Points:
         """
         self._forget()
         self._can_tell = self._uptime is not None
+        self._stale = False
         for item in self._items:
             item.refused.clear()
             if item.counts and not item.waits:
@@ -199,10 +226,11 @@ class Points:
         if keys:
             self._items.append(item)
 
-    def _absorb(self, item: _Item, key: str, value: int) -> None:
+    def _absorb(self, item: _Item, key: str, value: int, at_us: int) -> None:
         if key.startswith("count:"):
             fell = item.count is not None and value < item.count
-            item.waits = item.waits or fell or item.fresh
+            if fell or (item.fresh and not item.waits):
+                item.waits, item.first = True, (value, at_us)
             item.count = value
         elif item.output is not None:
             item.level = Level.ACTIVE if is_on(item.output, value) else Level.NORMAL
@@ -211,18 +239,28 @@ class Points:
             item.level = _level(item.channel, item.contact, value)
 
     def _changed(self, item: _Item, uptime_s: int | None, at_us: int) -> list[Reading]:
-        """Its Reading, when there is something new and nothing is missing from it."""
-        item.waits = item.waits and uptime_s is None and self._can_tell and item.counts
-        missing = (item.counts and item.count is None) or (item.shows and item.level is None)
-        if missing or item.waits:
+        """Its Reading, when there is something new and nothing is missing from it.
+
+        Two after a wait in which it was pressed: where it began, and where it is now.
+        """
+        if item.missing:
+            return []
+        waited = item.waits
+        item.waits = waited and uptime_s is None and self._can_tell and not self._stale
+        item.waits = item.waits and item.counts
+        if item.waits:
             return []
         level = (item.level if item.shows else None) or Level.NORMAL
         count = item.count if item.counts else None
-        if item.handed == (level, count):
+        if item.handed == (level, count) and (uptime_s is None or not item.owes):
             return []
-        item.handed, item.fresh = (level, count), False
-        shown = None if count is None else Count(count, item.width, uptime_s)
-        return [Reading(item.address, level, at_us, shown)]
+        told = [count]
+        if waited and count is not None and (began := _began(item, uptime_s, at_us)) is not None:
+            told.insert(0, began)
+        item.handed, item.fresh, item.first = (level, count), False, None
+        item.owes = self._stale and (waited or item.owes)  # nobody reads it while it is stale
+        shown = [None if one is None else Count(one, item.width, uptime_s) for one in told]
+        return [Reading(item.address, level, at_us, one) for one in shown]
 
     def _unknown(self, items: Iterable[_Item], at_us: int) -> list[Reading]:
         """UNKNOWN, once; when it is read again, everything of it is news."""
@@ -232,9 +270,22 @@ class Points:
                 readings.append(Reading(item.address, Level.UNKNOWN, at_us))
             item.handed = (Level.UNKNOWN, None)
             item.level, item.count = None, None
-            item.fresh, item.waits = True, False
+            item.fresh, item.waits, item.first, item.owes = True, False, None, False
         self._forget()
         return readings
+
+
+def _began(item: _Item, uptime_s: int | None, at_us: int) -> int | None:
+    """What its counter showed as it began to wait, if it counted on from there since.
+
+    None when it shows the same, or when its unit has started anew meanwhile: it began at 0 then.
+    uptime_s is whole seconds, so up to one more has passed.
+    """
+    assert item.first is not None
+    assert item.count is not None
+    began, began_us = item.first
+    anew = uptime_s is not None and (uptime_s + 1) * 1_000 * US_PER_MS < at_us - began_us
+    return None if anew or item.count <= began else began
 
 
 def _level(channel: InputChannel, contact: Contact, value: int) -> Level:
