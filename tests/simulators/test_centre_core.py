@@ -12,7 +12,8 @@ from gateway.core.jws import TokenType, digest, open_token
 from gateway.core.message import Head, read_receipt
 from gateway.core.model import AlarmState, Stream
 from simulators.centre.core.core import ALSO_MAX, CentreCore
-from simulators.centre.core.site import KEPT_DIGESTS, Ranges
+from simulators.centre.core.site import KEPT_DIGESTS
+from simulators.centre.core.spans import Ranges
 from simulators.centre.core.words import Mark, Outcome
 from tests.simulators.desk import NOW_MS, Desk, alarms
 from tools.vector_parts import (

@@ -13,7 +13,8 @@ from typing import Any
 from gateway.core.message import Heartbeat
 from gateway.core.model import Json, Stream
 from simulators.centre.core.reading import NUMBER_MAX, OpenedMessage
-from simulators.centre.core.site import Epoch, Site
+from simulators.centre.core.run import Epoch
+from simulators.centre.core.site import Site
 from simulators.centre.core.spans import spans_of
 from simulators.centre.core.words import FindingKind, Span, spans_text
 

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from gateway.core.jws import VerifyKey
 from gateway.core.model import Stream, StreamKey
 from gateway.core.ranges import Ranges as Set
 from simulators.centre.core.life import Life
 from simulators.centre.core.origin import Origin
+from simulators.centre.core.run import Epoch, Run
 from simulators.centre.core.spans import Ranges, without
 from simulators.centre.core.words import (
     Finding,
@@ -26,8 +27,6 @@ from simulators.centre.core.words import (
     spans_text,
 )
 
-__all__ = ["Ranges", "Run", "Site"]
-
 KEPT_DIGESTS = 1_000
 KEPT_EVENTS = 10_000
 KEPT_CONFLICTS = 100
@@ -38,9 +37,6 @@ RESTORED_SPAN_MS = 10_000
 """A gateway that dies loses what went ahead of a late disk: fractions of a second, or it has said
 that its disk is in trouble. What it lost of a longer time it had on disk once."""
 
-Epoch = tuple[Stream, str, int]
-"""A stream's numbers of one epoch of one ledger, whatever its start."""
-
 
 @dataclass(frozen=True, slots=True)
 class _Link:
@@ -50,42 +46,12 @@ class _Link:
     previous: str | None
 
 
-@dataclass(slots=True)
-class Run:
-    """One StreamKey's numbers: `held` are on disk, `seen` also those whose commit is under way.
-
-    head: the greatest number the gateway has named. doubt: the lowest number missing below it and
-    since when; said: that a person was told; asking: that what is missing may be asked for at once.
-    moments: when the latest came. trouble: the gateway's last word on its disk was a fault.
-    """
-
-    key: StreamKey
-    held: Ranges = field(default_factory=Ranges)
-    seen: Ranges = field(default_factory=Ranges)
-    pending: set[int] = field(default_factory=set)
-    conflicts: OrderedDict[str, None] = field(default_factory=OrderedDict)
-    previous: str | None = None
-    resumes: tuple[int, int] | None = None
-    head: int = 0
-    doubt: tuple[int, int] | None = None
-    said: bool = False
-    asking: bool = False
-    moments: OrderedDict[int, int] = field(default_factory=OrderedDict)
-    trouble: bool = False
-
-    @property
-    def epoch(self) -> Epoch:
-        """What a resend names it by."""
-        return self.key.stream, self.key.ledger, self.key.epoch
-
-    @property
-    def title(self) -> str:
-        """`alarm stream, epoch 6`: for people."""
-        return f"{self.key.stream.value} stream, epoch {self.key.epoch}"
-
-
 class Site:
-    """One gateway as a centre sees it. `life` is its heartbeats' side."""
+    """One gateway as a centre sees it. `life` is its heartbeats' side.
+
+    watched: the runs that may lack something. A gateway has thousands of starts behind it, all
+    whole, and only these are looked at with every heartbeat.
+    """
 
     def __init__(
         self, gateway: str, keys: Mapping[str, VerifyKey], intervals_ms: Mapping[str, int]
@@ -96,6 +62,7 @@ class Site:
         self.life = Life(gateway, intervals_ms)
         self.origin = Origin(self.find)
         self.runs: dict[StreamKey, Run] = {}
+        self.watched: dict[StreamKey, Run] = {}
         self.uplinks: dict[str, None] = {}
         self._families: dict[tuple[Stream, str], list[Run]] = {}
         self._of_epoch: dict[Epoch, list[Run]] = {}
@@ -151,6 +118,7 @@ class Site:
         if epoch in self.named and len(runs) == 1:
             (run,) = runs
             run.head = max(run.head, self.named[epoch])
+            self.watched[run.key] = run
             run.asking = run.asking or epoch in self._named_ms
 
     def runs_of(self, epoch: Epoch) -> list[Run]:
@@ -213,6 +181,7 @@ class Site:
         elif row.sequence in run.pending:
             run.pending.discard(row.sequence)
             run.seen = Ranges(run.held.spans)
+            self.watched[row.key] = run
             for sequence in run.pending:
                 run.seen.add(sequence)
             for again in (False, True):
@@ -366,11 +335,13 @@ class Site:
         """A heartbeat says that the run has come as far as `head`."""
         run = self.run(key)
         run.head = max(run.head, head)
+        if run.seen.through < run.head:
+            self.watched[key] = run
 
     def doubts(self, at_ms: int) -> list[Finding]:
         """Numbers below a head that have not come for MISSING_AFTER_MS, each said once."""
         findings = []
-        for run in self.runs.values():
+        for run in list(self.watched.values()):
             spans = self.lacks(run, run.head) if run.seen.through < run.head else ()
             if not spans:
                 if run.said:
@@ -379,6 +350,7 @@ class Site:
                     text = f"{run.title} is complete through {run.head}{but}"
                     findings.append(Finding(FindingKind.COMPLETE, self.gateway, text, run.key))
                 run.doubt, run.said, run.asking = None, False, False
+                del self.watched[run.key]
                 continue
             lowest = spans[0][0]
             if run.doubt is None or run.doubt[0] != lowest:
@@ -391,7 +363,7 @@ class Site:
 
     def doubt_deadline(self) -> int | None:
         """When `doubts` may have something to say, None when nothing is missing."""
-        since = [run.doubt[1] for run in self.runs.values() if run.doubt and not run.said]
+        since = [run.doubt[1] for run in self.watched.values() if run.doubt and not run.said]
         return min(since) + MISSING_AFTER_MS if since else None
 
 
