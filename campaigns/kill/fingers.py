@@ -24,11 +24,15 @@ UNSEEN_EVERY_S = 0.5
 
 
 class Fingers:
-    """Presses a school's points at random. life: the life that runs, or ran last."""
+    """Presses a school's points at random. life: the life that runs, or ran last.
+
+    pressing: presses under way; each is written down when it is over.
+    """
 
     def __init__(self, school: KillSchool, account: Account, points: Sequence[str]) -> None:
         self.life: Life | None = None
         self.gate = asyncio.Event()
+        self.pressing = 0
         self._school = school
         self._account = account
         self._points = tuple(points)
@@ -38,7 +42,7 @@ class Fingers:
         """Press for ever. While the gate is shut nobody presses."""
         while True:
             await asyncio.sleep(dice.uniform(*PAUSE_S))
-            await self.gate.wait()
+            await self._open()
             point, ms, shape = (
                 dice.choice(self._points),
                 dice.randint(*HOLD_MS),
@@ -53,6 +57,11 @@ class Fingers:
                 self._account.unseen += 1
                 await asyncio.sleep(UNSEEN_EVERY_S)
 
+    async def _open(self) -> None:
+        """Wait for the gate; whoever was woken when it was shut again waits on."""
+        while not self.gate.is_set():
+            await self.gate.wait()
+
     async def press(self, point: str, *, ms: int, shape: str = "clean") -> Press:
         """One press, written down. Raises OSError when nothing listens: then it is not made."""
         assert self.life is not None
@@ -66,9 +75,11 @@ class Fingers:
             counted=point == COUNTED,
         )
         self._busy.add(point)
+        self.pressing += 1
         try:
             answer = await self._school.ask({"press": point, "shape": shape, "ms": ms})
         finally:
+            self.pressing -= 1
             asyncio.get_running_loop().call_later(REST_S, self._busy.discard, point)
         press.whole = answer is not None and answer.get("ok") is True
         press.over_ms = utc_ms()
@@ -100,7 +111,7 @@ class Fingers:
         """Open a door now and then: what is no alarm goes on beside the alarms."""
         while True:
             await asyncio.sleep(dice.uniform(0.5, 3.0))
-            await self.gate.wait()
+            await self._open()
             door, ms = dice.choice(DOORS), dice.randint(100, 800)
             try:
                 await self._school.ask({"door": door, "do": "open", "ms": ms})

@@ -172,6 +172,7 @@ class Story:
                 await asyncio.sleep(dice.uniform(0.3, 2.5))
             case _:
                 await self._settled()
+                self._fingers.gate.set()
                 await asyncio.sleep(dice.uniform(0.0, 0.2))
 
     async def _comes(self, program: Program, question: Callable[[], bool]) -> bool:
@@ -264,7 +265,7 @@ class Story:
     async def _settled(self) -> None:
         """Wait until nothing is owed and every alarm that is certain has arrived at both centres.
 
-        Else it is a finding. Nobody presses meanwhile.
+        Else it is a finding. Nobody presses meanwhile, nor until the gate is opened again.
         """
         await asyncio.gather(*self._troubles, return_exceptions=True)
         self._fingers.gate.clear()
@@ -281,7 +282,6 @@ class Story:
                 self._find(f"late: life {self._life.number} owes {owed}, missing are {missing}")
                 break
             await asyncio.sleep(0.05)
-        self._fingers.gate.set()
 
     # --- the end ------------------------------------------------------------------------------
 
@@ -296,10 +296,10 @@ class Story:
                     await self._fingers.let_go(self._held)
                 await asyncio.sleep(0.5)
                 await self._settled()
-                self._fingers.gate.clear()
                 await asyncio.sleep(1.5 * START_WITHIN_S / 60)
+                # other schools' judgement may have held up this loop, and the presses in it
+                await until(lambda: self._fingers.pressing == 0)
                 await self._settled()
-                self._fingers.gate.clear()
         finally:
             watch.cancel()
         self._read(program, self._life)

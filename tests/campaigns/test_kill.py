@@ -6,32 +6,38 @@ and with each planted defect.
 
 from __future__ import annotations
 
+import asyncio
 import os
+import random
 import signal
 import sqlite3
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from campaigns.kill.__main__ import main
 from campaigns.kill.account import BOTH, CERTAIN_MS, Account, Life, Press
 from campaigns.kill.evidence import Told, broken, forked, read, verdicts
+from campaigns.kill.fingers import Fingers
 from campaigns.kill.planted import DEFECTS
+from campaigns.kill.school import KillSchool
 from campaigns.words import BROKEN, HELD, STOPPED, Wrong
 from gateway.core.jws import SigningKey
 from gateway.core.message import Head, seal_message
-from gateway.core.model import Event, Stamp, Status, Stream, StreamKey
+from gateway.core.model import Event, Json, Stamp, Status, Stream, StreamKey
 from gateway.keys import load_signing_key, new_key
 from simulators.centre.core.core import CentreCore
 from simulators.centre.store import CentreStore
 from simulators.network.brokers import Mosquitto
+from simulators.virtual.time import VirtualClock, run_virtual
 from tests.processes import ROOT, school, wait_for
 from tests.school import GATEWAY, RECEPTION, SCHOOL, SECURITY
 
@@ -445,3 +451,41 @@ def test_button_held_that_does_not_exist_is_named(short_path: Path) -> None:
         process = there.start("gateway", *run, "--held", "guard-pots")
         assert process.popen.wait(60) == 1
         assert "guard-pots" in process.err.read_text("utf-8")
+
+
+# --- fingers ----------------------------------------------------------------------------------
+
+
+class Recorded(KillSchool):
+    """No gateway: what would have been pressed."""
+
+    asked: list[str]
+
+    async def ask(self, request: Mapping[str, Json]) -> Any:
+        self.asked.append(str(request["press"]))
+        return {"ok": True}
+
+
+def test_gate_shut_again_at_once_lets_no_finger_through(tmp_path: Path) -> None:
+    """A press after it would end unseen by the account: an alarm that nobody pressed."""
+
+    async def scenario(clock: VirtualClock, _: random.Random) -> list[int]:
+        school = Recorded(tmp_path)
+        school.asked = []
+        fingers = Fingers(school, Account(), ["gym"])
+        fingers.life = Life(0)
+        task = asyncio.create_task(fingers.run(random.Random(1)))
+        counts = []
+        for opened in (False, True):
+            await clock.sleep(5)
+            fingers.gate.set()
+            if not opened:
+                fingers.gate.clear()
+            await clock.sleep(5)
+            counts.append(len(school.asked))
+        task.cancel()
+        return counts
+
+    none, some = run_virtual(scenario, seed=1)
+    assert none == 0
+    assert some > 1
