@@ -5,9 +5,11 @@ Judges by what the far ends hold and by the simulated locks, never by what the g
 
 from __future__ import annotations
 
+import asyncio
 import time
 from typing import Protocol
 
+from gateway.core.alarms import REPEAT_EVERY_US
 from gateway.core.model import Json
 from simulators.demo.stage import Held, Stage
 from simulators.demo.teller import Teller
@@ -18,6 +20,10 @@ MAY_STAND_OPEN_S = 5.0
 HELD_WITHIN_S = MAY_STAND_OPEN_S + 4.0
 SILENT_WITHIN_S = 10.0
 """A dead unit is told within 8 s."""
+AGAIN_S = REPEAT_EVERY_US / 1e6 + 0.1
+"""Between two presses of one button whose times are to be compared: a repeat is told a second after
+the alarm at the soonest. A finger that is back at once is no second press to a unit either: what
+its input's filter (10 ms) does not see open it does not count again."""
 BACK_WITHIN_S = 15.0
 """A silent unit without buttons is asked every 10 s at least; then it is set up again."""
 
@@ -107,9 +113,11 @@ class Doors:
         self._teller.chapter("The unit in the gym dies; the others do not wait for it")
         began_s = time.monotonic()
         await self._stage.unit("gym-unit", "silent")
+        await asyncio.sleep(AGAIN_S)
         pressed_s = await self._stage.press("library", "clean", 30)
-        held = await self._comes("alarm.panic.repeated", "library", pressed_s, within_s=2.0)
-        self._account.check("a press beside it arrives as fast as ever", held=held is not None)
+        held = await self._comes("alarm.panic.repeated", "library", pressed_s, within_s=1.0)
+        took = f" ({1000 * (held.at_s - pressed_s):.0f} ms)" if held else ""
+        self._account.check(f"a press beside it arrives as fast as ever{took}", held=bool(held))
         fault = await self._comes(
             "fault.unit-silent.raised", "gym-unit", began_s, within_s=SILENT_WITHIN_S
         )
