@@ -15,9 +15,15 @@ if [ -e "$(stamp_of dev)" ] || [ -e "$(stamp_of "$kind")" ]; then exit 0; fi
 
 say() { echo "setup: $*" >&2; }
 
+# The system's own Python first: it is what the gateway's users have, and on Debian it is built with
+# profiles of its use, an eighth quicker than one compiled at home. PYTHON=… chooses another.
+fits='import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))'
 python=${PYTHON:-}
+if [ -z "$python" ] && /usr/bin/python3 -c "import ensurepip; $fits" 2>/dev/null; then
+    python=/usr/bin/python3
+fi
 for candidate in ${python:-python3.11 python3 python3.12 python3.13}; do
-    if "$candidate" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null; then
+    if "$candidate" -c "$fits" 2>/dev/null; then
         python=$candidate
         break
     fi
