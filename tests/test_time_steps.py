@@ -20,7 +20,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from campaigns.faults.school import TOGETHER_MS
+from campaigns.faults.account import TOGETHER_MS
 from gateway.clock import UTC_MS_MAX
 from gateway.core.hardware import Door
 from gateway.core.model import US_PER_MS, AlarmState, Stamp

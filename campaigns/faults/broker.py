@@ -8,12 +8,13 @@ good, or ends at one side only. Every CONNECT of the gateway is refused once, an
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from campaigns.faults.account import findings
 from campaigns.faults.school import Day, FaultSchool
 from gateway.clock import Clock
 from gateway.core.premises import UplinkSpec
@@ -181,12 +182,4 @@ async def _day(
     assert isinstance(broker, FickleBroker)
     broker.what, broker.at = what, number
     await school.day()
-    return Day(broker.calls, list(_findings(school)), school.raised())
-
-
-def _findings(school: FaultSchool) -> Iterator[str]:
-    yield from school.alarms()
-    yield from school.whole()
-    yield from school.sealed()
-    yield from school.well()
-    yield from school.recorded()
+    return Day(broker.calls, list(findings(school)), school.raised())

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from enum import StrEnum
 from pathlib import Path
 
+from campaigns.faults.account import findings
 from campaigns.faults.school import DOOR, HUB, Day, FaultSchool, bus_school
 from drivers.modbus.wire.port import Opener, Port, PortError
 from gateway.clock import Clock
@@ -213,9 +214,5 @@ async def _day(
 
 
 def _findings(school: _School) -> Iterator[str]:
-    yield from school.alarms()
-    yield from school.whole()
-    yield from school.sealed()
-    yield from school.well()
-    yield from school.recorded()
+    yield from findings(school)
     yield from school.doors()

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from enum import StrEnum
 from pathlib import Path
 
+from campaigns.faults.account import alarms, findings, on_time
 from campaigns.faults.school import Day, FaultSchool
 from simulators.disk.faulty import Fault, FaultyDisk, Lie
 from simulators.disk.late import LateDisk
@@ -122,12 +123,10 @@ async def _day(
 
 def _findings(school: FaultSchool, what: DiskMisfortune | None) -> Iterator[str]:
     """A disk that lies may spoil the ledger; never an alarm, and never the daemon."""
-    yield from school.alarms()
-    yield from school.on_time()
-    if what not in _LYING:
-        yield from school.whole()
-        yield from school.sealed()
-        yield from school.well()
-        yield from school.recorded()
+    yield from on_time(school)
+    if what in _LYING:
+        yield from alarms(school)
+    else:
+        yield from findings(school)
         if school.raised()["storage"] > 1:
             yield f"fault.storage was raised {school.raised()['storage']} times"

@@ -1,7 +1,6 @@
-"""A school for a day of one misfortune: the real daemon, what happens to it, what must have come.
+"""A school for a day of one misfortune: the real daemon, and what happens to it.
 
-The day is always the same, so that the n-th call of one run is the n-th call of the next. Told from
-outside: tokens at the brokers, verdicts of the centres, lines of the log, the ledger afterwards.
+The day is always the same, so that the n-th call of one run is the n-th call of the next.
 """
 
 from __future__ import annotations
@@ -14,9 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from gateway.core.hardware import Bus, Device, Door, DoorContact, Egress, Transport
-from gateway.core.jws import digest
-from gateway.core.kinds import phase_of
-from gateway.core.model import AlarmState, Stream, StreamKey
+from gateway.core.model import AlarmState
 from gateway.core.premises import (
     Input,
     LedgerSpec,
@@ -28,12 +25,9 @@ from gateway.core.premises import (
     UplinkSpec,
     WiringDoubt,
 )
-from gateway.core.standing import name_of
 from gateway.core.verbs import Verb
-from gateway.record.ledger import Ledger
 from gateway.seams import Disk
 from simulators.bus.shipped import profile
-from simulators.centre.core.words import unsealed
 from simulators.virtual.time import VirtualClock
 from simulators.virtual.world import World
 
@@ -108,15 +102,6 @@ WELL_WITHIN_S = 150.0
 SETTLED_WITHIN_S = 12.0
 """After the last of it: what was lost is offered again in 5 s, a silent broker noticed in 8."""
 
-TOGETHER_MS = 200
-"""How far apart two things are that one look at the inputs and deadlines finds together."""
-
-RELEASED_WITHIN_US = 50_000
-"""An alarm waits for the disk at most this long (Premises.sync_wait_ms) …"""
-_START, _LOST = "state.gateway.restarted", "lost"
-JOURNEY_US = 10_000
-"""… and a packet of the simulated broker takes 3 ms at most, a few of them in a row."""
-
 
 @dataclass(slots=True)
 class Day:
@@ -128,7 +113,12 @@ class Day:
 
 
 class FaultSchool(World):
-    """A World with an eye on what matters. Subclasses replace what misbehaves."""
+    """A World with an eye on what matters. Subclasses replace what misbehaves.
+
+    tokens: what passed the broker. crashed: deaths of the daemon, in words. on_disk: what each stop
+    said of its disk. down: when the broker was away, to when all had settled, in microseconds.
+    mended_ms: when what was broken over the restart (`over_restart`) was whole again.
+    """
 
     def __init__(
         self,
@@ -147,9 +137,9 @@ class FaultSchool(World):
         self.on_disk: list[bool] = []
         self.broken: Counter[str] = Counter()
         self.over_restart = ["wiring staff-room"]
-        self._mended_ms: int | None = None
+        self.mended_ms: int | None = None
         self._standing: Counter[str] = Counter()
-        self._down: list[tuple[int, int]] = []
+        self.down: list[tuple[int, int]] = []
         self.trace.on_line = self._noted
         for broker in self.brokers.values():
             broker.client("ear", subscriptions=["qorgan/v1/#"], on_message=self._heard)
@@ -184,7 +174,7 @@ class FaultSchool(World):
         await self.clock.sleep(3)
         self.broker.up()
         await self.clock.sleep(4)
-        self._down.append((down_us, self.clock.now_us()))
+        self.down.append((down_us, self.clock.now_us()))
         self._say(AlarmState.CLOSED)
         await self.clock.sleep(2)
         await self.breaks()
@@ -195,7 +185,7 @@ class FaultSchool(World):
         await self.bench.press("library", "clean", 300)
         await self.clock.sleep(2)
         self._say(AlarmState.ACKNOWLEDGED)
-        self._mended_ms = self.clock.now_us() // 1_000
+        self.mended_ms = self.clock.now_us() // 1_000
         await self.mended()
         well = await self._recovery()
         await self._end()
@@ -241,7 +231,7 @@ class FaultSchool(World):
         except Exception as exc:  # noqa: BLE001 -- a daemon that died of anything is a finding
             self.crashed.append(f"the daemon died: {exc!r}")
 
-    # --- what must have come ------------------------------------------------------------------
+    # --- what came ------------------------------------------------------------------------------
 
     def heard(self, route: str, kind: str) -> Iterator[Any]:
         """What a centre took as new, of one type (its beginning)."""
@@ -253,148 +243,3 @@ class FaultSchool(World):
         """How often the desk was told of each kind of fault."""
         told = self.heard("security", "fault.")
         return Counter(m.type.split(".")[1] for m in told if m.type.endswith(".raised"))
-
-    def alarms(self) -> Iterator[str]:
-        """Every press is one alarm on both routes, and on time unless the broker was away."""
-        yield from self.crashed
-        for route in self.centres:
-            raised: dict[str, set[str]] = {}
-            for message in self.heard(route, "alarm."):
-                if message.type.endswith(".raised"):
-                    raised.setdefault(message.subject, set()).add(message.id)
-            for point in PRESSED:
-                count = len(raised.pop(point, ()))
-                if count != 1:
-                    word = "lost" if count == 0 else "doubled"
-                    yield f"{word}: {count} alarms of {point} at {route}"
-            for point in raised:
-                yield f"false: an alarm of {point} at {route}"
-
-    def on_time(self) -> Iterator[str]:
-        """No alarm waited for anything longer than it may for the disk."""
-        for route, centre in self.centres.items():
-            for verdict in centre.new:
-                message = verdict.message
-                if message is None or not message.type.endswith(".raised"):
-                    continue
-                if not message.type.startswith("alarm."):
-                    continue
-                raised_us = message.clock.monotonic_ms * 1_000
-                arrived_us = (verdict.at_ms - self.clock.utc_offset_ms) * 1_000
-                if any(begin <= raised_us <= end for begin, end in self._down):
-                    continue
-                if arrived_us - raised_us > RELEASED_WITHIN_US + JOURNEY_US:
-                    late_ms = (arrived_us - raised_us) // 1_000
-                    yield f"late: {message.subject} at {route} after {late_ms} ms"
-
-    def whole(self) -> Iterator[str]:
-        """No number is missing at a centre."""
-        for route, centre in self.centres.items():
-            numbers: dict[StreamKey, set[int]] = {}
-            for verdict in centre.new:
-                if verdict.message is not None:
-                    key = verdict.message.key
-                    numbers.setdefault(key, set()).add(verdict.message.sequence)
-            for key, held in numbers.items():
-                missing = set(range(1, max(held) + 1)) - held
-                if missing:
-                    yield f"gap at {route}: {sorted(missing)} of {key.stream} {key.epoch}"
-
-    def well(self) -> Iterator[str]:
-        """Every fault is told once and its end once, in turn; none is left standing.
-
-        What was broken over the restart is told once until it is mended, whatever else happens;
-        once more after a start that has lost its record of it, and says so by not naming it.
-        """
-        told: dict[str, list[str]] = {}
-        unmended: dict[str, list[str]] = {}
-        for at_ms, what, phase in self._faults():
-            told.setdefault(what, []).append(phase)
-            if self._mended_ms is None or at_ms < self._mended_ms:
-                unmended.setdefault(what, []).append(phase)
-        spoilt = "storage ledger" in told
-        for what, said in told.items():
-            ends = said[1::2]
-            if set(said[::2]) != {"raised"} or len(ends) != len(said[::2]) or "raised" in ends:
-                yield f"fault {what}: {', '.join(said)}"
-            if _LOST in said and not spoilt:
-                yield f"fault {what}: a start on a sound disk has forgotten it"
-        for what in self.over_restart:
-            if unmended.get(what) not in (["raised"], ["raised", _LOST, "raised"]):
-                yield f"fault {what} stood over the restart: {unmended.get(what) or 'never told'}"
-
-    def _faults(self) -> Iterator[tuple[int, str, str]]:
-        """When, which fault, and its phase, in the order of the starts and of what they saw."""
-        heard = [m for kind in ("fault.", _START) for m in self.heard("security", kind)]
-        starts = {m.key.start: m.clock.monotonic_ms for m in heard if m.type == _START}
-        standing: dict[str, str] = {}
-        for message in sorted(
-            heard,
-            key=lambda m: (
-                *(starts[m.key.start], m.type != _START),
-                *(m.clock.monotonic_ms, m.sequence),
-            ),
-        ):
-            at_ms, named = message.clock.monotonic_ms, message.data.get("faults", ())
-            if message.type == _START:
-                for what in [what for what, raised in standing.items() if raised not in named]:
-                    del standing[what]
-                    yield at_ms, what, _LOST
-                continue
-            what = name_of(message.type, message.subject, message.data)
-            phase = phase_of(message.type)
-            standing.pop(what, None)
-            if phase == "raised":
-                standing[what] = message.id
-            yield at_ms, what, phase
-
-    def sealed(self) -> Iterator[str]:
-        """What passed the broker verifies as a chain: one token a number, each naming the last.
-
-        Within a stream of one start, what happened later has the higher number; what one look
-        at the deadlines finds may have happened in another order than it is told in.
-        """
-        for key, numbers in self._sent().items():
-            where = f"{key.route}/{key.stream} {key.epoch}"
-            before, then_ms = (0, ""), 0
-            for sequence, tokens in sorted(numbers.items()):
-                if len(tokens) > 1:
-                    yield f"{len(tokens)} messages are {where}/{sequence}"
-                token = min(tokens)
-                payload = unsealed(token)
-                if before[0] == sequence - 1 > 0 and payload["previous"] != before[1]:
-                    yield f"broken chain at {where}/{sequence}"
-                happened_ms = payload["data"]["clock"]["monotonic_ms"]
-                if happened_ms < then_ms - TOGETHER_MS:
-                    yield f"out of order: {where}/{sequence}"
-                before, then_ms = (sequence, digest(token)), max(happened_ms, then_ms)
-
-    def _sent(self) -> dict[StreamKey, dict[int, set[bytes]]]:
-        """What passed the broker, by stream and number."""
-        sent: dict[StreamKey, dict[int, set[bytes]]] = {}
-        for token in self.tokens:
-            m = unsealed(token)
-            place = (m["route"], Stream(m["stream"]), m["ledger"], m["epoch"], m["start"])
-            sent.setdefault(StreamKey(*place), {}).setdefault(m["sequence"], set()).add(token)
-        return sent
-
-    def recorded(self) -> Iterator[str]:
-        """The ledger on disk owes nothing, and holds every message that was sent from it."""
-        if not all(self.on_disk):
-            yield "a stop left something off the disk"
-        ledger = Ledger.open(
-            self.premises.ledger.path, start="f" * 8, fresh_id="f" * 8, boot="f" * 8, utc_ms=0
-        )
-        try:
-            if not ledger.durable or ledger.set_aside:
-                yield f"the ledger is broken: {ledger.trouble or ledger.set_aside_why}"
-                return
-            for key, ranges in ledger.owed().items():
-                yield f"still owed: {key.route}/{key.stream} {key.epoch}/{ranges}"
-            for key, numbers in self._sent().items():
-                tokens = set[bytes]().union(*numbers.values())
-                held = {message.token for message in ledger.read(key, 1, 1 << 31)}
-                if tokens - held:
-                    yield f"not on disk: {len(tokens - held)} of {key.route}/{key.stream}"
-        finally:
-            ledger.close()

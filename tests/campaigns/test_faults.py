@@ -12,7 +12,7 @@ from pathlib import Path
 import apsw
 import pytest
 
-from campaigns.faults import broker, bus, disk
+from campaigns.faults import account, broker, bus, disk
 from campaigns.faults.__main__ import SWEEPS, Case, drawn, live, main
 from campaigns.faults.broker import BrokerMisfortune
 from campaigns.faults.bus import BusMisfortune
@@ -132,8 +132,8 @@ class Unmended(FaultSchool):
 
 def test_sweep_sees_a_fault_that_never_ends(tmp_path: Path) -> None:
     school = school_of(tmp_path, Unmended)
-    assert "fault wiring staff-room: raised" in list(school.well())
-    assert "lost: 0 alarms of staff-room at case" in list(school.alarms())
+    assert "fault wiring staff-room: raised" in list(account.well(school))
+    assert "lost: 0 alarms of staff-room at case" in list(account.alarms(school))
 
 
 def test_fault_over_the_restart_is_told_once_and_ends_once(tmp_path: Path) -> None:
@@ -146,7 +146,7 @@ def test_fault_over_the_restart_is_told_once_and_ends_once(tmp_path: Path) -> No
 
 def test_sweep_sees_a_number_given_twice_a_broken_chain_and_a_wrong_order(tmp_path: Path) -> None:
     school = school_of(tmp_path, FaultSchool)
-    assert list(school.sealed()) == []
+    assert list(account.sealed(school)) == []
     stranger = SigningKey("stranger", bytes(32))
     payloads = [unsealed(token) for token in sorted(school.tokens)]
     alarms = [one for one in payloads if (one["route"], one["stream"]) == ("case", "alarm")]
@@ -157,7 +157,7 @@ def test_sweep_sees_a_number_given_twice_a_broken_chain_and_a_wrong_order(tmp_pa
     school.tokens.add(seal(TokenType.MESSAGE, {**last, **after}, stranger))
     where = f"case/alarm 1/{last['sequence']}"
     beyond = f"case/alarm 1/{last['sequence'] + 1}"
-    found = list(school.sealed())
+    found = list(account.sealed(school))
     assert f"2 messages are {where}" in found
     assert f"broken chain at {beyond}" in found
     assert f"out of order: {beyond}" in found
@@ -175,7 +175,7 @@ def test_sweep_sees_an_alarm_that_never_came(tmp_path: Path) -> None:
         school = Deaf(clock=clock, dice=dice, folder=tmp_path)
         await school.day()
         assert school.raised()["delivery"] >= 1
-        return iter([*school.alarms(), *school.recorded()])
+        return iter([*account.alarms(school), *account.recorded(school)])
 
     findings = list(run_virtual(lost, seed=1))
     assert "lost: 0 alarms of gym at case" in findings
