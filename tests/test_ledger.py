@@ -597,7 +597,7 @@ def scenario(path: Path, disk: FaultyDisk | ShadowDisk) -> tuple[list[Message], 
             ledger.tidy(idle=True)
             ledger.close()
         except LedgerError:
-            pass
+            pass  # nothing more was promised: what was, is looked for afterwards
     else:
         ledger.close()
     return acknowledged, tried

@@ -16,7 +16,7 @@ if [ -e "$(stamp_of dev)" ] || [ -e "$(stamp_of "$kind")" ]; then exit 0; fi
 say() { echo "setup: $*" >&2; }
 
 # The system's own Python first: it is what the gateway's users have, and on Debian it is built with
-# profiles of its use, an eighth quicker than one compiled at home. PYTHON=… chooses another.
+# profiles of its use, an eighth quicker than one compiled at home. PYTHON=… names another.
 fits='import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))'
 python=${PYTHON:-}
 if [ -z "$python" ] && /usr/bin/python3 -c "import ensurepip; $fits" 2>/dev/null; then
@@ -29,7 +29,10 @@ for candidate in ${python:-python3.11 python3 python3.12 python3.13}; do
     fi
     python=
 done
-if [ -z "$python" ]; then
+if [ -z "$python" ] && [ -n "${PYTHON:-}" ]; then
+    say "PYTHON=$PYTHON is no Python 3.11, 3.12 or 3.13: name another, or leave it out"
+    exit 1
+elif [ -z "$python" ]; then
     say "Python 3.11, 3.12 or 3.13 is needed: sudo apt-get install python3 python3-venv"
     exit 1
 fi
