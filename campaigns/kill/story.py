@@ -120,12 +120,16 @@ class Story:
             when = When.SETTLED
         await self._release_or_keep(dice)
         program = self._begin(number)
-        self._trouble(dice)
+        over = asyncio.Event()
+        if self._away < 1 or when is When.SETTLED:
+            over.set()
+        self._trouble(dice, over)
         watch = asyncio.create_task(self._watch(program, self._life))
         try:
             await self._until_then(when, program, dice)
         finally:
             self._life.killed_ms = self._school.kill()
+            over.set()
             watch.cancel()
             await asyncio.gather(watch, return_exceptions=True)
             self._read(program, self._life)
@@ -196,23 +200,28 @@ class Story:
 
     # --- what else goes wrong -----------------------------------------------------------------
 
-    def _trouble(self, dice: Random) -> None:
-        """The broker or a centre goes too, now and then, and comes back by itself."""
+    def _trouble(self, dice: Random, over: asyncio.Event) -> None:
+        """The broker or a centre goes too, now and then, and comes back by itself.
+
+        over: from when the broker may be back. Where it goes in every life, it stays away until
+        the kill: then something is owed at that kill, whatever the machine's speed.
+        """
         self._troubles = [task for task in self._troubles if not task.done()]
         if self._troubles:
             return
         if dice.random() < self._away:
-            self._troubles.append(asyncio.create_task(self._broker_away(dice)))
+            self._troubles.append(asyncio.create_task(self._broker_away(dice, over)))
         elif dice.random() < CENTRE_TROUBLE:
             self._troubles.append(asyncio.create_task(self._centre_away(dice)))
 
-    async def _broker_away(self, dice: Random) -> None:
+    async def _broker_away(self, dice: Random, over: asyncio.Event) -> None:
         await asyncio.sleep(dice.uniform(0.0, 1.5))
         kill = dice.random() < 0.5
         self.counts["broker killed" if kill else "broker stopped"] += 1
         broker = self._school.broker
         await asyncio.to_thread(broker.kill if kill else broker.stop)
         await asyncio.sleep(dice.uniform(0.1, 3.0))
+        await over.wait()
         await asyncio.to_thread(broker.start)
 
     async def _centre_away(self, dice: Random) -> None:
